@@ -1,0 +1,54 @@
+// What a look-up kernel is told: rows, ids, samples, where to write. Pointers and lengths, never plans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace recsmith {
+
+enum class RowType : std::uint8_t { fp32, fp16, bf16, int8, int4 };
+enum class Prefetch : std::uint8_t { none, t0, t1, nta };
+enum class Flow : std::uint8_t { gm, l1, gm_ub, l1_ub };
+
+// A table as stored. Quantised rows start with an fp16 scale and an fp16 bias (spec/row_format.py).
+struct Rows {
+  const std::byte* base;  // row 0
+  std::int64_t count;
+  std::int64_t stride;  // bytes between rows
+  std::int32_t dim;
+  RowType type;
+};
+
+// The look-ups that will follow this call: its last `distance` samples prefetch their first rows.
+template <class Index>
+struct Next {
+  Rows rows;
+  const Index* ids;
+  std::int64_t count;
+};
+
+// One feature's look-ups for a run of samples. Ids have been checked: 0 <= id < rows.count.
+// Bag i is ids[offsets[i]] .. ids[offsets[i + 1] - 1]; without offsets it is the single id ids[i].
+template <class Index>
+struct Call {
+  Rows rows;
+  const Index* ids;
+  const Index* ids_end;    // ids up to here may be read to prefetch their rows
+  const Index* offsets;    // [samples + 1], or null
+  const float* weights;    // parallel to ids, or null
+  std::int64_t samples;
+  float* out;              // [samples, dim], rows out_stride floats apart
+  std::int64_t out_stride;
+  bool mean;               // divide by the bag's length; empty bags stay zero
+  bool stream;             // store past the caches; the caller fences
+  Prefetch level;
+  std::int32_t distance;   // rows
+  const Next<Index>* next;  // or null
+  std::byte* scratch;      // private to the core, 64-byte aligned
+  std::int64_t scratch_bytes;
+};
+
+template <class Index>
+using Kernel = void (*)(const Call<Index>&);
+
+}  // namespace recsmith

@@ -1,0 +1,30 @@
+// One instruction set's functions. Each file in isa/ fills one in; isa/targets.cpp chooses at run time.
+#pragma once
+
+#include "lookup/call.hpp"
+
+namespace recsmith {
+
+template <class Index>
+struct IndexFunctions {
+  // The kernel of a flow for a row type and dim. Never null.
+  Kernel<Index> (*kernel)(Flow, RowType, std::int32_t dim);
+  // Position of the first id outside [0, rows), or n.
+  std::int64_t (*first_outside)(const Index* ids, std::int64_t n, std::int64_t rows);
+  // Position i of the first offsets[i] > offsets[i + 1], or n (n + 1 offsets).
+  std::int64_t (*first_fall)(const Index* offsets, std::int64_t n);
+  // Whether each of the n bags holds exactly one id.
+  bool (*one_each)(const Index* offsets, std::int64_t n);
+};
+
+struct Target {
+  const char* name;      // "scalar", "avx2", "avx512", "neon"
+  bool (*supported)();   // by this processor
+  IndexFunctions<std::int32_t> int32;
+  IndexFunctions<std::int64_t> int64;
+};
+
+// All targets compiled in, slowest first.
+const Target* const* targets(std::size_t* count);
+
+}  // namespace recsmith

@@ -1,0 +1,1 @@
+"""Cost models: the only place where strategies and platforms meet."""

@@ -1,0 +1,1 @@
+"""Readers, id maps, the shapes of real models and synthetic ids."""

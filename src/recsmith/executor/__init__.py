@@ -1,0 +1,1 @@
+"""Binds a plan to a machine and runs it."""

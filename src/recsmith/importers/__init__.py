@@ -1,0 +1,1 @@
+"""From a checkpoint or module to a Model and its Weights."""

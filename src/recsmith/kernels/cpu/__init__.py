@@ -1,0 +1,1 @@
+"""CPU kernels: wraps the native extension."""

@@ -1,0 +1,5 @@
+"""Who serves what. The menu of planners."""
+
+from recsmith.spec import Registry
+
+PLANNERS = Registry("planner", {"symmetric": "recsmith.planner.symmetric:Symmetric"})

@@ -1,0 +1,52 @@
+"""The dense parts of DLRM in float64: MLPs, interaction, output."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith.spec import Interaction, Mlp, Model, Weights
+
+
+def mlp(part: Mlp, weights: Weights, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[B, widths[-1]]: x -> activation(W x + b), layer by layer."""
+    for layer, activation in enumerate(part.activations):
+        w_OI = weights.dense[f"{part.prefix}.{layer}.weight"].astype(np.float64)
+        b_O = weights.dense[f"{part.prefix}.{layer}.bias"].astype(np.float64)
+        x_BI = x_BI @ w_OI.T + b_O
+        if activation == "relu":
+            x_BI = np.maximum(x_BI, 0.0)
+        elif activation == "sigmoid":
+            x_BI = 1.0 / (1.0 + np.exp(-x_BI))
+    return x_BI
+
+
+def interact(
+    kind: Interaction, bottom_BE: NDArray[np.float64] | None, vectors_BFE: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The top MLP's input [B, I].
+
+    dot: bottom output, then x_i . x_j for j < i (j <= i with self terms), i over bottom output and look-ups
+    in order. cat: bottom output, then the look-ups.
+    """
+    batch = vectors_BFE.shape[0]
+    if kind.kind == "cat" or bottom_BE is None:
+        flat = vectors_BFE.reshape(batch, -1)
+        return flat if bottom_BE is None else np.concatenate([bottom_BE, flat], axis=1)
+    x_BFE = np.concatenate([bottom_BE[:, None, :], vectors_BFE], axis=1)
+    products_BFF = x_BFE @ x_BFE.transpose(0, 2, 1)
+    i, j = np.tril_indices(x_BFE.shape[1], 0 if kind.self_terms else -1)
+    return np.concatenate([bottom_BE, products_BFF[:, i, j]], axis=1)
+
+
+def forward(
+    model: Model, weights: Weights, dense_BD: NDArray[np.floating], pooled_BW: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The model's output [B] from dense inputs and the look-up's output."""
+    assert model.interaction is not None and model.top is not None
+    bottom_BE = None if model.bottom is None else mlp(model.bottom, weights, dense_BD.astype(np.float64))
+    if model.interaction.kind == "dot":
+        vectors = pooled_BW.reshape(len(pooled_BW), len(model.pooled), -1)
+    else:
+        vectors = pooled_BW[:, None, :]
+    return mlp(model.top, weights, interact(model.interaction, bottom_BE, vectors))[:, 0]

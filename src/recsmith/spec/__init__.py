@@ -1,0 +1,109 @@
+"""What things are: the nouns of recsmith. Imports the standard library, numpy and msgspec only."""
+
+from .batch import Batch, Jagged, Looked, Prediction
+from .check import check
+from .errors import (
+    CapacityError,
+    CheckpointError,
+    ForeignPlanError,
+    FormatError,
+    IdRangeError,
+    InputError,
+    PlanError,
+    RecsmithError,
+    UnavailableError,
+    UnknownNameError,
+)
+from .model import Feature, Graph, IdMap, Interaction, Mlp, Model, Provenance, Table
+from .ops import Gather, Op
+from .plan import (
+    Bucket,
+    Fuse,
+    Interval,
+    Materialise,
+    Placement,
+    Plan,
+    Predicted,
+    Problem,
+    Shard,
+    Stage,
+)
+from .platform import Core, Curve, Memory, Overheads, Platform, Role, Tuning
+from .popularity import Popularity, PopularityClass
+from .protocols import CostModel, Executable, Ledger, Planner, Representation, Strategy
+from .record import Record
+from .registry import Registry
+from .row_format import RowFormat
+from .weights import Weights
+from .work import Estimate, Measurement, Request, Stream, Work
+from .workload import Access, Distribution, Fixed, Objective, Trace, Uniform, Workload, Zipf
+
+__all__ = [
+    "Access",
+    "Batch",
+    "Bucket",
+    "CapacityError",
+    "CheckpointError",
+    "Core",
+    "CostModel",
+    "Curve",
+    "Distribution",
+    "Estimate",
+    "Executable",
+    "Feature",
+    "Fixed",
+    "ForeignPlanError",
+    "FormatError",
+    "Fuse",
+    "Gather",
+    "Graph",
+    "IdMap",
+    "IdRangeError",
+    "InputError",
+    "Interaction",
+    "Interval",
+    "Jagged",
+    "Ledger",
+    "Looked",
+    "Materialise",
+    "Measurement",
+    "Memory",
+    "Mlp",
+    "Model",
+    "Objective",
+    "Op",
+    "Overheads",
+    "Placement",
+    "Plan",
+    "PlanError",
+    "Planner",
+    "Platform",
+    "Popularity",
+    "PopularityClass",
+    "Predicted",
+    "Prediction",
+    "Problem",
+    "Provenance",
+    "Record",
+    "RecsmithError",
+    "Registry",
+    "Representation",
+    "Request",
+    "Role",
+    "RowFormat",
+    "Shard",
+    "Stage",
+    "Strategy",
+    "Stream",
+    "Table",
+    "Trace",
+    "Tuning",
+    "UnavailableError",
+    "Uniform",
+    "UnknownNameError",
+    "Weights",
+    "Work",
+    "Workload",
+    "Zipf",
+    "check",
+]

@@ -1,0 +1,69 @@
+"""What goes in and comes out of a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64] | NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Jagged:
+    """The ids of all features of a batch, feature-major (the layout of TorchRec's KeyedJaggedTensor).
+
+    Attributes:
+        values: [L] int64 or int32; the ids of feature 0 for all samples, then those of feature 1, ...
+        offsets: [F*B + 1] int64 or int32; bag (f, b) is `values[offsets[f*B + b] : offsets[f*B + b + 1]]`.
+            None means one id for every feature and sample, so L = F*B.
+        batch: B, the number of samples.
+        weights: [L] float32, or None when no feature is weighted.
+    """
+
+    values: Ids
+    offsets: Ids | None
+    batch: int
+    weights: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of samples.
+
+    Attributes:
+        sparse: the ids.
+        dense: [B, D] float32, or None for models without dense inputs.
+    """
+
+    sparse: Jagged
+    dense: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The look-up's output.
+
+    Attributes:
+        pooled: [B, width] float32, features side by side in the model's order.
+        sequences: feature name to [L_f, dim] float32 for features with pooling `none`.
+        replaced: ids that an `out_of_range` policy replaced.
+    """
+
+    pooled: NDArray[np.float32]
+    sequences: dict[str, NDArray[np.float32]]
+    replaced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The model's output.
+
+    Attributes:
+        values: [B] or [B, outputs] float32, as the original module returns it.
+        replaced: ids that an `out_of_range` policy replaced.
+    """
+
+    values: NDArray[np.float32]
+    replaced: int = 0

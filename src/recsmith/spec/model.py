@@ -1,0 +1,162 @@
+"""What a trained model is: features, tables and the dense parts before and after the look-up."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .errors import PlanError
+from .record import Record
+from .row_format import RowFormat
+
+Pooling = Literal["sum", "mean", "none"]
+IdPolicy = Literal["error", "clamp", "wrap", "default"]
+Activation = Literal["relu", "sigmoid", "none"]
+
+
+class Table(Record, frozen=True):
+    """One embedding table of shape [rows, dim]."""
+
+    name: str
+    rows: int
+    dim: int
+    format: RowFormat = RowFormat()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows as stored."""
+        return self.rows * self.format.stride_bytes(self.dim)
+
+
+class IdMap(Record, frozen=True):
+    """How raw ids become row numbers, and what happens to ids outside the table.
+
+    Attributes:
+        kind: `integer` takes ids as they are, `modulo` takes id mod rows, `vocabulary` looks them up in a file.
+        file: name of the vocabulary file inside the artifact.
+        out_of_range: `error` raises; `clamp` takes the nearest row, `wrap` id mod rows, `default` row
+            `default_row`. All but `error` are counted.
+        default_row: the row that stands for unseen ids under `default`.
+    """
+
+    kind: Literal["integer", "modulo", "vocabulary"] = "integer"
+    file: str | None = None
+    out_of_range: IdPolicy = "error"
+    default_row: int = 0
+
+
+class Feature(Record, frozen=True):
+    """A sparse input: a bag of ids per sample, looked up in `table`. Several features may share one.
+
+    Attributes:
+        pooling: how a bag's rows become one vector; `none` keeps one vector per id.
+        weighted: whether each id comes with a weight of its own (sum pooling only).
+        padding_id: rows of this id add nothing and are left out of a mean's count.
+    """
+
+    name: str
+    table: str
+    pooling: Pooling = "sum"
+    weighted: bool = False
+    padding_id: int | None = None
+    id_map: IdMap = IdMap()
+
+
+class Mlp(Record, frozen=True, tag="mlp"):
+    """A stack of linear layers.
+
+    Attributes:
+        widths: input width first, output width last.
+        activations: one per layer, applied after it.
+        prefix: layer i's parameters are `{prefix}.{i}.weight` [out, in] and `{prefix}.{i}.bias` [out].
+    """
+
+    widths: tuple[int, ...]
+    activations: tuple[Activation, ...]
+    prefix: str
+
+
+class Graph(Record, frozen=True, tag="graph"):
+    """A dense part exported with `torch.export`: takes the dense inputs and the look-ups, returns the output."""
+
+    file: str
+
+
+class Interaction(Record, frozen=True):
+    """How the bottom MLP's output and the look-ups are joined before the top MLP.
+
+    Attributes:
+        kind: `dot`: pairwise dot products appended to the bottom output (DLRM); `cat`: concatenation.
+        self_terms: whether `dot` keeps each vector's product with itself.
+    """
+
+    kind: Literal["dot", "cat"] = "dot"
+    self_terms: bool = False
+
+
+class Provenance(Record, frozen=True):
+    """Where a model came from."""
+
+    source: str = ""
+    importer: str = ""
+    sha256: str = ""
+    created: str = ""
+
+
+class Model(Record, frozen=True):
+    """A trained model, cut at the output of the look-up.
+
+    Either `bottom`, `interaction` and `top` are set (DLRM), or `graph`, or none of them (look-up only).
+
+    Attributes:
+        features: in the order in which their vectors are laid out in the look-up's output.
+        dense_inputs: number of dense inputs a sample.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    features: tuple[Feature, ...]
+    dense_inputs: int = 0
+    bottom: Mlp | None = None
+    interaction: Interaction | None = None
+    top: Mlp | None = None
+    graph: Graph | None = None
+    provenance: Provenance = Provenance()
+
+    def table(self, name: str) -> Table:
+        """The table called `name`.
+
+        Raises:
+            PlanError: there is none.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise PlanError("model", f"model '{self.name}' has no table '{name}'", "Check the feature's table name.")
+
+    def table_of(self, feature: Feature) -> Table:
+        """The table that `feature` reads."""
+        return self.table(feature.table)
+
+    @property
+    def pooled(self) -> tuple[Feature, ...]:
+        """The features that yield one vector a sample, in output order."""
+        return tuple(feature for feature in self.features if feature.pooling != "none")
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """First column of each pooled feature in the look-up's output."""
+        found, column = {}, 0
+        for feature in self.pooled:
+            found[feature.name] = column
+            column += self.table_of(feature).dim
+        return found
+
+    @property
+    def width(self) -> int:
+        """Columns of the look-up's output: the dims of all pooled features added up."""
+        return sum(self.table_of(feature).dim for feature in self.pooled)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tables, each counted once however many features share it."""
+        return sum(table.nbytes for table in self.tables)

@@ -1,0 +1,151 @@
+"""Who serves what: the planner's answer, a file to be read, edited and diffed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from .model import Model
+from .ops import Op
+from .platform import Platform, Tuning
+from .record import Record
+from .work import Estimate
+from .workload import Objective
+
+
+class Problem(Record, frozen=True):
+    """Everything a plan depends on.
+
+    Attributes:
+        ops: each feature as its representation lowered it.
+    """
+
+    model: Model
+    ops: tuple[Op, ...]
+    objective: Objective
+    platform: Platform
+
+
+class Shard(Record, frozen=True):
+    """Rows [start, stop) of a table."""
+
+    table: str
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.stop - self.start
+
+
+class Interval(Record, frozen=True):
+    """The part [start, stop) of a batch, as exact fractions of it."""
+
+    start: Fraction = Fraction(0)
+    stop: Fraction = Fraction(1)
+
+    def split(self, parts: int) -> tuple[Interval, ...]:
+        """The interval cut in `parts` equal ones, in order."""
+        step = (self.stop - self.start) / parts
+        return tuple(Interval(self.start + i * step, self.start + (i + 1) * step) for i in range(parts))
+
+    def samples(self, batch: int) -> range:
+        """The sample numbers it means for a batch of `batch`: floor(start * batch) up to floor(stop * batch)."""
+        return range(int(self.start * batch), int(self.stop * batch))
+
+
+class Placement(Record, frozen=True):
+    """Cores that serve one feature's look-ups in one shard.
+
+    Core i of g serves the i-th of g equal parts of `samples`. One core, all samples: the shard is owned.
+    All cores, whole table: it is replicated (symmetric).
+
+    Attributes:
+        reduce: `none`: this placement alone writes the feature's columns. `add`: it yields partial sums,
+            which are added in the order in which the plan lists the placements.
+    """
+
+    feature: str
+    shard: Shard
+    cores: tuple[str, ...]
+    strategy: str
+    samples: Interval = Interval()
+    tuning: Tuning = Tuning()
+    reduce: Literal["none", "add"] = "none"
+
+
+class Materialise(Record, frozen=True, tag="materialise"):
+    """Write the vectors to the look-up's output buffer, [B, width] float32."""
+
+
+class Fuse(Record, frozen=True, tag="fuse"):
+    """Feed blocks of `block` samples to the interaction while they are in the private cache."""
+
+    interaction: Literal["dot", "cat"]
+    block: int
+
+
+class Stage(Record, frozen=True):
+    """Placements that run side by side; a barrier follows each stage."""
+
+    placements: tuple[Placement, ...]
+    output: Materialise | Fuse = Materialise()
+
+
+class Bucket(Record, frozen=True):
+    """The stages for batches of up to `batch_up_to` samples; None means any size.
+
+    A bucket that names a single core runs on the caller's thread.
+    """
+
+    batch_up_to: int | None
+    stages: tuple[Stage, ...]
+
+    @property
+    def cores(self) -> tuple[str, ...]:
+        """The cores it uses, in order of first mention."""
+        placements = (placement for stage in self.stages for placement in stage.placements)
+        return tuple(dict.fromkeys(core for placement in placements for core in placement.cores))
+
+
+class Predicted(Record, frozen=True):
+    """What the cost model expects of a plan under one workload.
+
+    Attributes:
+        core_seconds: busy time of each core; the largest is the makespan.
+        lower_bound_s: no plan can be faster than this under the same cost model; 0 when not computed.
+    """
+
+    workload: str
+    batch: int
+    total: Estimate
+    core_seconds: dict[str, float]
+    lower_bound_s: float = 0.0
+
+
+class Plan(Record, frozen=True):
+    """An assignment of every feature's look-ups to cores.
+
+    Attributes:
+        problem: digest of the problem it was made for.
+        machine: `Platform.machine` it was made for.
+        buckets: by batch size, smallest first; the last one takes any size.
+        planner: which planner made it.
+        notes: what it decided and why, a sentence each.
+    """
+
+    problem: str
+    machine: str
+    planner: str
+    buckets: tuple[Bucket, ...]
+    predicted: tuple[Predicted, ...] = ()
+    notes: tuple[str, ...] = ()
+    version: int = 1
+
+    def bucket(self, batch: int) -> Bucket:
+        """The bucket that serves a batch of `batch` samples."""
+        for bucket in self.buckets:
+            if bucket.batch_up_to is None or batch <= bucket.batch_up_to:
+                return bucket
+        return self.buckets[-1]

@@ -1,0 +1,158 @@
+"""What a machine is: a tree of cores and memories with measured curves. All of it data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .errors import PlanError
+from .record import Record
+
+Role = Literal["global", "local", "staging"]
+Page = Literal["4k", "huge"]
+PrefetchLevel = Literal["none", "t0", "t1", "nta"]
+
+
+class Tuning(Record, frozen=True):
+    """Kernel parameters, found by measurement and never tuned at request time.
+
+    Attributes:
+        prefetch_distance: rows ahead of the one being read; 0 asks for none.
+        prefetch_level: which cache the hint names.
+        block: samples served by one kernel call before the next feature; 0 takes all of them.
+        stores: `regular`, or `stream` past the caches.
+    """
+
+    prefetch_distance: int = 0
+    prefetch_level: PrefetchLevel = "none"
+    block: int = 0
+    stores: Literal["regular", "stream"] = "regular"
+
+
+class Curve(Record, frozen=True):
+    """One measured point of a memory.
+
+    Attributes:
+        access: `gather`: random rows, `seconds` is per row and core. `read`, `write`, `stream_write`:
+            sequential, `seconds` is per byte and core. `latency`: dependent loads, `seconds` each.
+        row_bytes: bytes a row, for gathers; 0 otherwise.
+        active_cores: cores doing the same at the same time.
+        page: page size behind the memory.
+        iqr_s: interquartile range of `seconds`.
+        tuning: the kernel parameters that gave it.
+    """
+
+    access: Literal["gather", "read", "write", "stream_write", "latency"]
+    row_bytes: int
+    active_cores: int
+    page: Page
+    seconds: float
+    iqr_s: float = 0.0
+    tuning: Tuning = Tuning()
+
+
+class Memory(Record, frozen=True):
+    """A memory that some cores reach.
+
+    Attributes:
+        parent: the next memory outwards, or None for the outermost.
+        cores: ids of the cores that reach it.
+        kind: a `cache` fills itself; a `scratchpad` holds what it is told to.
+        persistent: keeps its content from one batch to the next.
+    """
+
+    id: str
+    parent: str | None
+    cores: tuple[str, ...]
+    capacity_bytes: int
+    kind: Literal["cache", "scratchpad", "ram", "remote"]
+    persistent: bool = True
+    line_bytes: int = 64
+    curves: tuple[Curve, ...] = ()
+
+
+class Core(Record, frozen=True):
+    """Something that executes: a CPU core, an SM, an AI core.
+
+    Attributes:
+        id: path in the tree ("node0/cpu0/c3").
+        index: the operating system's number.
+        siblings: ids of cores that share its execution units (SMT).
+        memories: ids of the memories it reaches, innermost first.
+        roles: which memory a strategy means by `global`, `local` (private, keeps data) and `staging`
+            (private, scratch).
+    """
+
+    id: str
+    index: int
+    memories: tuple[str, ...]
+    roles: dict[Role, str]
+    siblings: tuple[str, ...] = ()
+    flops_per_s: float = 0.0
+
+
+class Overheads(Record, frozen=True):
+    """Fixed costs of the executor, seconds.
+
+    Attributes:
+        call_s: one public call that looks nothing up.
+        task_s: one placement on one core, its rows excluded.
+        handoff_s: giving work to a core that is spinning, and hearing back.
+        wake_s: the same for a core that sleeps.
+    """
+
+    call_s: float
+    task_s: float
+    handoff_s: float
+    wake_s: float
+
+
+class Platform(Record, frozen=True):
+    """A machine.
+
+    Attributes:
+        kind: which executor can run on it ("cpu").
+        machine: what identifies it to people and to `compile`: model name, instruction set.
+        capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge").
+        source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
+        command: the command that measured it; empty otherwise.
+        date: when, ISO 8601.
+    """
+
+    name: str
+    kind: str
+    machine: str
+    cores: tuple[Core, ...]
+    memories: tuple[Memory, ...]
+    overheads: Overheads
+    capabilities: tuple[str, ...] = ()
+    source: Literal["probed", "measured", "datasheet"] = "probed"
+    command: str = ""
+    date: str = ""
+    version: int = 1
+
+    def memory(self, id: str) -> Memory:
+        """The memory called `id`.
+
+        Raises:
+            PlanError: there is none.
+        """
+        for memory in self.memories:
+            if memory.id == id:
+                return memory
+        raise PlanError("platform", f"platform '{self.name}' has no memory '{id}'", "Check the profile.")
+
+    def core(self, id: str) -> Core:
+        """The core called `id`.
+
+        Raises:
+            PlanError: there is none.
+        """
+        for core in self.cores:
+            if core.id == id:
+                return core
+        names = ", ".join(core.id for core in self.cores)
+        raise PlanError("platform", f"platform '{self.name}' has no core '{id}'", f"Its cores are: {names}.")
+
+    def bind(self, core: str, role: Role) -> Memory:
+        """The memory that plays `role` for `core`."""
+        return self.memory(self.core(core).roles[role])

@@ -1,0 +1,102 @@
+"""What plug-ins must offer. Three methods at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batch import Batch, Jagged, Looked, Prediction
+from .model import Feature, Table
+from .ops import Gather, Op
+from .plan import Plan, Problem, Shard
+from .platform import Platform, Role
+from .work import Estimate, Work
+from .workload import Access
+
+
+class Representation(Protocol):
+    """A way to hold a feature's embeddings."""
+
+    name: str
+
+    def lower(self, feature: Feature) -> tuple[Op, ...]:
+        """The ops that compute the feature's vector."""
+
+    def nbytes(self, table: Table) -> int:
+        """Bytes of its parameters for `table`."""
+
+
+class Ledger(Protocol):
+    """A memory that counts what is read from it; a strategy's reference flow runs on one."""
+
+    def gather(self, role: Role, rows: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+        """Row `index` of `rows`, counted as one random read from `role`."""
+
+    def stream(self, role: Role, rows: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
+        """Rows [start, stop) of `rows`, counted as sequential reads from `role`."""
+
+
+class Strategy(Protocol):
+    """A data flow for one core: knows rows and bytes, never seconds."""
+
+    name: str
+
+    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
+        """Bytes it keeps or needs at a time in each memory, by role; empty when nothing but global memory."""
+
+    def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
+        """What serving `samples` samples moves and computes, on average over the ids."""
+
+    def dataflow(
+        self,
+        memory: Ledger,
+        rows: NDArray[np.float64],
+        bags: Sequence[NDArray[np.int64]],
+        weights: Sequence[NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """The flow itself: [len(bags), dim] weighted sums of `rows` [M, dim], read through `memory`."""
+
+
+class CostModel(Protocol):
+    """The one place where strategies and platforms meet."""
+
+    def loads(self, platform: Platform, work: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
+        """Seconds of each work on each core (core id to works) when all cores run at the same time.
+
+        Caches are shared by everything that reaches them, so the price of a work depends on the others.
+        """
+
+    def total(self, platform: Platform, loads: Mapping[str, Sequence[Estimate]]) -> Estimate:
+        """Seconds from call to return: the busiest core, and the fixed costs around it."""
+
+
+class Planner(Protocol):
+    """Assigns placements to cores: knows costs and capacities, never platforms by name, never kernels."""
+
+    name: str
+
+    def plan(self, problem: Problem, strategies: Mapping[str, Strategy], cost: CostModel) -> Plan:
+        """A plan that passes `check`."""
+
+
+class Executable(Protocol):
+    """A plan bound to a machine."""
+
+    def lookup(self, ids: Jagged, out: NDArray[np.float32] | None = None) -> Looked:
+        """Look the ids up; `out` is [B, width] float32 to write to."""
+
+    def run(self, batch: Batch) -> Prediction:
+        """The model's output for the batch."""
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+
+
+class Prober(Protocol):
+    """Describes the machine it runs on."""
+
+    def __call__(self) -> Platform:
+        """The platform, with default speeds."""

@@ -1,0 +1,23 @@
+"""The arrays of a model. The one place, with batches, where tensors live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's arrays, usually memory-mapped and read only when touched.
+
+    Attributes:
+        tables: table name to its rows: [rows, dim] of float32 or float16 for those formats, [rows, dim] of
+            uint16 bit patterns for bf16, [rows, stride] of uint8 for quantised rows.
+        dense: parameter name to array, for `Mlp` parts.
+    """
+
+    tables: Mapping[str, NDArray[np.generic]]
+    dense: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

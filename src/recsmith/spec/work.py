@@ -1,0 +1,73 @@
+"""The currency between strategies, which know bytes, and cost models, which know seconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .platform import Role
+from .popularity import Popularity
+from .record import Record
+
+
+class Request(Record, frozen=True):
+    """`count` random reads of rows of `row_bytes` from the memory that plays `role`.
+
+    Attributes:
+        popularity: which rows they ask for, so that a cache's hit rate can be worked out.
+    """
+
+    role: Role
+    row_bytes: int
+    count: float
+    popularity: Popularity
+
+
+class Stream(Record, frozen=True):
+    """`nbytes` read in order from the memory that plays `role`."""
+
+    role: Role
+    nbytes: float
+
+
+class Work(Record, frozen=True):
+    """What one core does for one placement in one batch.
+
+    Attributes:
+        written_bytes: bytes of output or partial sums.
+        flops: additions, multiplications and conversions of elements.
+    """
+
+    requests: tuple[Request, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    written_bytes: float = 0.0
+    flops: float = 0.0
+
+
+class Estimate(Record, frozen=True):
+    """Seconds that a cost model expects. Never added to a `Measurement`.
+
+    Attributes:
+        breakdown: named parts; they add up to `seconds`.
+        source: where the coefficients came from.
+    """
+
+    seconds: float
+    breakdown: dict[str, float]
+    source: Literal["modelled", "fitted", "measured"]
+
+
+class Measurement(Record, frozen=True):
+    """Seconds that were seen.
+
+    Attributes:
+        seconds: median.
+        q1_s, q3_s: quartiles.
+        runs: how many.
+        cache: whether rows and ids were `warm` or `cold`.
+    """
+
+    seconds: float
+    q1_s: float
+    q3_s: float
+    runs: int
+    cache: Literal["warm", "cold"] = "cold"

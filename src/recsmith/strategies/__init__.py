@@ -1,0 +1,13 @@
+"""Data flows: what a core keeps, how much it moves, and how it goes about it. The menu."""
+
+from recsmith.spec import Registry
+
+STRATEGIES = Registry(
+    "strategy",
+    {
+        "gm": "recsmith.strategies.gm:GlobalMemory",
+        "l1": "recsmith.strategies.l1:Local",
+        "gm_ub": "recsmith.strategies.unified_buffer:GlobalUnifiedBuffer",
+        "l1_ub": "recsmith.strategies.unified_buffer:LocalUnifiedBuffer",
+    },
+)

@@ -1,0 +1,29 @@
+"""Quantities that all four flows share."""
+
+from __future__ import annotations
+
+from recsmith.spec import Access, Gather, Shard, Stream, Table
+
+ID_BYTES = 8
+ELEMENT_BYTES = 4
+
+
+def lookups(table: Table, shard: Shard, samples: float, access: Access) -> float:
+    """Expected look-ups that fall in `shard`: ids scatter over the table, so a shard draws its share of rows."""
+    return samples * access.pooling_factor * shard.rows / table.rows
+
+
+def ids_read(samples: float, access: Access) -> Stream:
+    """The stream of ids: every core that serves a shard reads all ids of its samples to find its own."""
+    return Stream("global", samples * access.pooling_factor * ID_BYTES)
+
+
+def written_bytes(op: Gather, table: Table, samples: float, access: Access) -> float:
+    """Bytes of output: one vector a sample, or one an id without pooling."""
+    vectors = samples * access.pooling_factor if op.pooling == "none" else samples
+    return vectors * table.dim * ELEMENT_BYTES
+
+
+def chunk_rows(table: Table, staging_bytes: int) -> int:
+    """Rows of a chunk that fits in `staging_bytes`, at least one."""
+    return max(1, staging_bytes // table.format.stride_bytes(table.dim))
