@@ -33,12 +33,15 @@ class Work(Record, frozen=True):
     """What one core does for one placement in one batch.
 
     Attributes:
+        streams: table bytes read in order.
+        ids_bytes: bytes of ids, offsets and per-sample weights read in order.
         written_bytes: bytes of output or partial sums.
         flops: additions, multiplications and conversions of elements.
     """
 
     requests: tuple[Request, ...] = ()
     streams: tuple[Stream, ...] = ()
+    ids_bytes: float = 0.0
     written_bytes: float = 0.0
     flops: float = 0.0
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Table, Work
 
-from .traffic import ids_read, lookups, written_bytes
+from .traffic import ids_bytes, lookups, written_bytes
 
 
 class Local:
@@ -27,7 +27,7 @@ class Local:
         row_bytes = table.format.row_bytes(table.dim)
         return Work(
             requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows)),),
-            streams=(ids_read(samples, access),),
+            ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             flops=2 * count * table.dim,
         )

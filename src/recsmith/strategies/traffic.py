@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith.spec import Access, Gather, Shard, Stream, Table
+from recsmith.spec import Access, Gather, Shard, Table
 
 ID_BYTES = 8
 ELEMENT_BYTES = 4
@@ -13,9 +13,9 @@ def lookups(table: Table, shard: Shard, samples: float, access: Access) -> float
     return samples * access.pooling_factor * shard.rows / table.rows
 
 
-def ids_read(samples: float, access: Access) -> Stream:
-    """The stream of ids: every core that serves a shard reads all ids of its samples to find its own."""
-    return Stream("global", samples * access.pooling_factor * ID_BYTES)
+def ids_bytes(samples: float, access: Access) -> float:
+    """Bytes of ids read: every core that serves a shard reads all ids of its samples to find its own."""
+    return samples * access.pooling_factor * ID_BYTES
 
 
 def written_bytes(op: Gather, table: Table, samples: float, access: Access) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Stream, Table, Work
 
-from .traffic import chunk_rows, ids_read, lookups, written_bytes
+from .traffic import chunk_rows, ids_bytes, lookups, written_bytes
 
 CHUNK_BYTES = 16 * 1024
 
@@ -32,7 +32,8 @@ class _UnifiedBuffer:
         row_bytes = table.format.row_bytes(table.dim)
         return Work(
             requests=(Request("staging", row_bytes, count, access.ids.popularity(shard.rows)),),
-            streams=(ids_read(samples, access), Stream(self.source, shard.rows * stride)),
+            streams=(Stream(self.source, shard.rows * stride),),
+            ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             flops=2 * count * table.dim,
         )
