@@ -9,6 +9,7 @@ from recsmith.spec import (
     Bucket,
     FormatError,
     Interval,
+    Objective,
     Placement,
     Plan,
     Popularity,
@@ -21,7 +22,7 @@ from recsmith.spec import (
 
 def test_plan_round_trips_with_exact_fractions():
     placement = Placement("f", Shard("t", 0, 5), ("c0",), "gm", Interval(Fraction(1, 3)))
-    plan = Plan("problem", "machine", "hand", (Bucket(None, (Stage((placement,)),)),))
+    plan = Plan("problem", "model", "machine", Objective(()), "hand", (Bucket(None, (Stage((placement,)),)),))
     assert Plan.from_json(plan.to_json()) == plan
     assert Plan.from_json(plan.to_json()).digest() == plan.digest()
 

@@ -16,7 +16,9 @@ class Symmetric:
         """One bucket, one placement a feature, spread over all cores."""
         return Plan(
             problem=problem.digest(),
+            model=problem.model.digest(),
             machine=problem.platform.machine,
+            objective=problem.objective,
             planner=self.name,
             buckets=(Bucket(None, (Stage(replicated(problem, [c.id for c in problem.platform.cores])),)),),
         )

@@ -20,19 +20,37 @@ def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> N
     resident fits.
 
     Raises:
-        ForeignPlanError: the plan was made for another problem.
+        ForeignPlanError: the plan was made for another model or machine.
         PlanError: a feature is served not at all, in part, or twice; a core or strategy is unknown.
         CapacityError: a core's private memory cannot hold the shards placed there.
     """
-    if plan.problem != problem.digest():
-        raise ForeignPlanError(
-            "plan",
-            f"this plan was made for problem {plan.problem}, not {problem.digest()}",
-            "Make a new plan for this model, machine and workload.",
-        )
+    check_origin(plan, problem)
     check_coverage(plan, problem)
     for bucket in plan.buckets:
         _check_capacity(bucket, problem, strategies)
+
+
+def check_origin(plan: Plan, problem: Problem) -> None:
+    """Return when `plan` was made for the problem's model and machine.
+
+    The digest of the whole problem may differ: measuring a machine again does not make its plans foreign.
+
+    Raises:
+        ForeignPlanError: it was not.
+    """
+    model = problem.model.digest()
+    if plan.model != model:
+        raise ForeignPlanError(
+            "plan",
+            f"this plan was made for model {plan.model}, not '{problem.model.name}' ({model})",
+            "Make a plan for this model: recsmith plan DIR.",
+        )
+    if plan.machine != problem.platform.machine:
+        raise ForeignPlanError(
+            "plan",
+            f"this plan was made for '{plan.machine}', not for '{problem.platform.machine}'",
+            "Make a plan for this machine, or allow a foreign plan.",
+        )
 
 
 def check_coverage(plan: Plan, problem: Problem) -> None:

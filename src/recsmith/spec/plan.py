@@ -128,15 +128,19 @@ class Plan(Record, frozen=True):
     """An assignment of every feature's look-ups to cores.
 
     Attributes:
-        problem: digest of the problem it was made for.
+        problem: digest of the problem it was made for, measurements included.
+        model: digest of the problem's model; a plan serves this model only.
         machine: `Platform.machine` it was made for.
+        objective: the workloads it was made for.
         buckets: by batch size, smallest first; the last one takes any size.
         planner: which planner made it.
         notes: what it decided and why, a sentence each.
     """
 
     problem: str
+    model: str
     machine: str
+    objective: Objective
     planner: str
     buckets: tuple[Bucket, ...]
     predicted: tuple[Predicted, ...] = ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
 from .errors import InputError
+from .model import Model
 from .popularity import Popularity
 from .record import Record
 
@@ -49,6 +51,17 @@ class Trace(Record, frozen=True, tag="trace"):
 Distribution = Uniform | Zipf | Fixed | Trace
 
 
+def describe(ids: Distribution) -> str:
+    """The distribution as one writes it on the command line: "uniform", "zipf:1.05", "fixed", "trace:F"."""
+    match ids:
+        case Zipf(alpha=alpha):
+            return f"zipf:{alpha:g}"
+        case Trace(file=file):
+            return f"trace:{file}"
+        case _:
+            return type(ids).__name__.lower()
+
+
 class Access(Record, frozen=True):
     """How one feature is asked.
 
@@ -68,6 +81,23 @@ class Workload(Record, frozen=True):
     name: str
     batch: int
     accesses: tuple[Access, ...]
+
+    @classmethod
+    def uniform(cls, model: Model, batch: int, pooling: Mapping[str, float] | None = None) -> Self:
+        """Batches of `batch` samples with uniform ids; `pooling` gives mean bag sizes by feature, else 1."""
+        return cls.of(model, batch, Uniform(), pooling)
+
+    @classmethod
+    def zipf(cls, model: Model, batch: int, alpha: float = 1.05, pooling: Mapping[str, float] | None = None) -> Self:
+        """Batches of `batch` samples whose ids are asked for by rank to the power `-alpha`."""
+        return cls.of(model, batch, Zipf(alpha), pooling)
+
+    @classmethod
+    def of(cls, model: Model, batch: int, ids: Distribution, pooling: Mapping[str, float] | None = None) -> Self:
+        """Batches of `batch` samples whose features all draw from `ids`."""
+        factors = pooling or {}
+        accesses = tuple(Access(f.name, factors.get(f.name, 1.0), ids) for f in model.features)
+        return cls(f"{describe(ids)} x {batch}", batch, accesses)
 
     def access(self, feature: str) -> Access:
         """How `feature` is asked.
