@@ -14,7 +14,7 @@ from .errors import (
     UnavailableError,
     UnknownNameError,
 )
-from .model import Feature, Graph, IdMap, Interaction, Mlp, Model, Provenance, Table
+from .model import Feature, Graph, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
 from .ops import Gather, Op
 from .plan import (
     Bucket,
@@ -33,7 +33,7 @@ from .popularity import Popularity, PopularityClass
 from .protocols import CostModel, Executable, Ledger, Planner, Representation, Strategy
 from .record import Record
 from .registry import Registry
-from .row_format import RowFormat
+from .row_format import RowDtype, RowFormat
 from .weights import Weights
 from .work import Estimate, Measurement, Request, Stream, Work
 from .workload import Access, Distribution, Fixed, Objective, Trace, Uniform, Workload, Zipf
@@ -78,6 +78,7 @@ __all__ = [
     "PlanError",
     "Planner",
     "Platform",
+    "Pooling",
     "Popularity",
     "PopularityClass",
     "Predicted",
@@ -90,6 +91,7 @@ __all__ = [
     "Representation",
     "Request",
     "Role",
+    "RowDtype",
     "RowFormat",
     "Shard",
     "Stage",

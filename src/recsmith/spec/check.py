@@ -12,7 +12,7 @@ from .platform import Role
 from .protocols import Strategy
 
 
-def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> None:
+def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], *, allow_foreign: bool = False) -> None:
     """Return when `plan` serves `problem` correctly.
 
     Every row of every feature is served for every sample exactly once (in exact fractions of the batch),
@@ -24,13 +24,13 @@ def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> N
         PlanError: a feature is served not at all, in part, or twice; a core or strategy is unknown.
         CapacityError: a core's private memory cannot hold the shards placed there.
     """
-    check_origin(plan, problem)
+    check_origin(plan, problem, allow_foreign=allow_foreign)
     check_coverage(plan, problem)
     for bucket in plan.buckets:
         _check_capacity(bucket, problem, strategies)
 
 
-def check_origin(plan: Plan, problem: Problem) -> None:
+def check_origin(plan: Plan, problem: Problem, *, allow_foreign: bool = False) -> None:
     """Return when `plan` was made for the problem's model and machine.
 
     The digest of the whole problem may differ: measuring a machine again does not make its plans foreign.
@@ -45,7 +45,7 @@ def check_origin(plan: Plan, problem: Problem) -> None:
             f"this plan was made for model {plan.model}, not '{problem.model.name}' ({model})",
             "Make a plan for this model: recsmith plan DIR.",
         )
-    if plan.machine != problem.platform.machine:
+    if plan.machine != problem.platform.machine and not allow_foreign:
         raise ForeignPlanError(
             "plan",
             f"this plan was made for '{plan.machine}', not for '{problem.platform.machine}'",

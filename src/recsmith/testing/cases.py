@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith.reference import encode
-from recsmith.spec import Feature, Jagged, Model, RowFormat, Table, Weights
-from recsmith.spec.model import Pooling
-from recsmith.spec.row_format import RowDtype
+from recsmith.spec import Feature, Jagged, Model, Pooling, RowDtype, RowFormat, Table, Weights
 
 
 @dataclass(frozen=True, slots=True)

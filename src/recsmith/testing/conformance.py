@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith.reference import CountingMemory, bag, decode, lookup
-from recsmith.spec import Access, Gather, Jagged, RowFormat, Shard, Strategy, Table
-from recsmith.spec.row_format import RowDtype
+from recsmith.spec import Access, Gather, Jagged, RowDtype, RowFormat, Shard, Strategy, Table
 
 from .cases import Case, corner_cases, tolerance
 

@@ -1,0 +1,89 @@
+"""DLRM in plain PyTorch, with the parameter names of facebookresearch/dlrm: the original that we must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recsmith.spec import Batch, Interaction, Jagged, Mlp, Model, Pooling, RecsmithError
+
+_ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "none": nn.Identity}
+
+
+class TorchDlrm(nn.Module):
+    """The published forward pass: bottom MLP, one `nn.EmbeddingBag` a feature, interaction, top MLP.
+
+    Args:
+        model: gives tables, widths, pooling and interaction; all tables are float32 here.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        if model.interaction is None or model.top is None:
+            raise RecsmithError("verify", f"model '{model.name}' is not a DLRM", "Give the module it came from.")
+        self.interaction: Interaction = model.interaction
+        self.emb_l = nn.ModuleList(
+            nn.EmbeddingBag(table.rows, table.dim, mode=_mode(feature.pooling), include_last_offset=True)
+            for feature in model.features
+            for table in [model.table_of(feature)]
+        )
+        self.bot_l = _stack(model.bottom) if model.bottom else None
+        self.top_l = _stack(model.top)
+
+    def forward(self, dense: Tensor | None, ids: Sequence[Tensor], offsets: Sequence[Tensor]) -> Tensor:
+        """The click probability [B, 1] of dense inputs [B, D] and, per feature, ids and offsets [B + 1]."""
+        vectors = [bag(i, o) for bag, i, o in zip(self.emb_l, ids, offsets, strict=True)]
+        if self.bot_l is not None and dense is not None:
+            vectors = [self.bot_l(dense), *vectors]
+        return self.top_l(self._interact(vectors))
+
+    def predict(self, batch: Batch) -> Tensor:
+        """The same for one of our batches, [B]."""
+        ids, offsets = split(batch.sparse, len(self.emb_l))
+        dense = None if batch.dense is None else torch.from_numpy(batch.dense)
+        with torch.inference_mode():
+            return self(dense, ids, offsets)[:, 0]
+
+    def _interact(self, vectors: list[Tensor]) -> Tensor:
+        if self.interaction.kind == "cat":
+            return torch.cat(vectors, dim=1)
+        x = torch.stack(vectors, dim=1)
+        products = torch.bmm(x, x.transpose(1, 2))
+        below = 0 if self.interaction.self_terms else -1
+        i, j = torch.tril_indices(x.shape[1], x.shape[1], offset=below)
+        return torch.cat([vectors[0], products[:, i, j]], dim=1)
+
+
+def split(ids: Jagged, features: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Per feature: its ids and its offsets [B + 1], starting at zero."""
+    values = torch.from_numpy(ids.values)
+    if ids.offsets is None:
+        steps = torch.arange(ids.batch + 1, dtype=values.dtype)
+        return list(values.reshape(features, ids.batch)), [steps] * features
+    offsets = torch.from_numpy(ids.offsets).to(values.dtype)
+    found_ids, found_offsets = [], []
+    for feature in range(features):
+        own = offsets[feature * ids.batch : (feature + 1) * ids.batch + 1]
+        found_ids.append(values[own[0] : own[-1]])
+        found_offsets.append(own - own[0])
+    return found_ids, found_offsets
+
+
+def load_torch_dlrm(model: Model, state: Mapping[str, Tensor]) -> TorchDlrm:
+    """`TorchDlrm` of `model`'s shape with the parameters of a `DLRM_Net` state dict."""
+    module = TorchDlrm(model)
+    module.load_state_dict({name: value for name, value in state.items() if not name.endswith("loss_ws")})
+    return module.eval()
+
+
+def _mode(pooling: Pooling) -> str:
+    return "sum" if pooling == "none" else pooling
+
+
+def _stack(part: Mlp) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, activation in enumerate(part.activations):
+        layers += [nn.Linear(part.widths[i], part.widths[i + 1]), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
