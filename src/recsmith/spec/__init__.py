@@ -30,7 +30,7 @@ from .plan import (
 )
 from .platform import Core, Curve, Memory, Overheads, Platform, Role, Tuning
 from .popularity import Popularity, PopularityClass
-from .protocols import CostModel, Executable, Ledger, Planner, Representation, Strategy
+from .protocols import CostModel, Executable, Ledger, Planner, Progress, Representation, Strategy
 from .record import Record
 from .registry import Registry
 from .row_format import RowDtype, RowFormat
@@ -84,6 +84,7 @@ __all__ = [
     "Predicted",
     "Prediction",
     "Problem",
+    "Progress",
     "Provenance",
     "Record",
     "RecsmithError",

@@ -100,3 +100,10 @@ class Prober(Protocol):
 
     def __call__(self) -> Platform:
         """The platform, with default speeds."""
+
+
+class Progress(Protocol):
+    """Told how far a long step is; what draws the bar stands at the edge."""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """`done` of `total` units (usually bytes) of `step` are finished."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ class Weights:
         tables: table name to its rows: [rows, dim] of float32 or float16 for those formats, [rows, dim] of
             uint16 bit patterns for bf16, [rows, stride] of uint8 for quantised rows.
         dense: parameter name to array, for `Mlp` parts.
+        files: name of an exported graph or a vocabulary, as the `Model` refers to it, to its bytes or to the
+            path where it lies.
     """
 
     tables: Mapping[str, NDArray[np.generic]]
     dense: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
