@@ -38,6 +38,11 @@ class Shard(Record, frozen=True):
         """Number of rows."""
         return self.stop - self.start
 
+    @property
+    def label(self) -> str:
+        """The shard in one word: "C3[0:5000]"."""
+        return f"{self.table}[{self.start}:{self.stop}]"
+
 
 class Interval(Record, frozen=True):
     """The part [start, stop) of a batch, as exact fractions of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .platform import Role
+from .platform import Role, Tuning
 from .popularity import Popularity
 from .record import Record
 
@@ -14,19 +14,28 @@ class Request(Record, frozen=True):
 
     Attributes:
         popularity: which rows they ask for, so that a cache's hit rate can be worked out.
+        rows: names the rows; requests of the same name, on whichever core, share a cache's lines. Empty when
+            nobody else asks for them.
     """
 
     role: Role
     row_bytes: int
     count: float
     popularity: Popularity
+    rows: str = ""
 
 
 class Stream(Record, frozen=True):
-    """`nbytes` read in order from the memory that plays `role`."""
+    """`nbytes` read in order from the memory that plays `role`.
+
+    Attributes:
+        rows: names data that is read again in every batch, which caches may therefore hold; empty for data
+            that is new each time.
+    """
 
     role: Role
     nbytes: float
+    rows: str = ""
 
 
 class Work(Record, frozen=True):
@@ -37,6 +46,7 @@ class Work(Record, frozen=True):
         ids_bytes: bytes of ids, offsets and per-sample weights read in order.
         written_bytes: bytes of output or partial sums.
         flops: additions, multiplications and conversions of elements.
+        tuning: how the kernel goes about it. Strategies leave it alone; whoever prices a placement sets it.
     """
 
     requests: tuple[Request, ...] = ()
@@ -44,6 +54,7 @@ class Work(Record, frozen=True):
     ids_bytes: float = 0.0
     written_bytes: float = 0.0
     flops: float = 0.0
+    tuning: Tuning = Tuning()
 
 
 class Estimate(Record, frozen=True):

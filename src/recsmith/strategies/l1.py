@@ -26,7 +26,7 @@ class Local:
         count = lookups(table, shard, samples, access)
         row_bytes = table.format.row_bytes(table.dim)
         return Work(
-            requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows)),),
+            requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             flops=2 * count * table.dim,

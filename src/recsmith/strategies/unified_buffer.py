@@ -31,7 +31,7 @@ class _UnifiedBuffer:
         stride = table.format.stride_bytes(table.dim)
         row_bytes = table.format.row_bytes(table.dim)
         return Work(
-            requests=(Request("staging", row_bytes, count, access.ids.popularity(shard.rows)),),
+            requests=(Request("staging", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
             streams=(Stream(self.source, shard.rows * stride),),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
