@@ -19,12 +19,15 @@ struct Rows {
   RowType type;
 };
 
-// The look-ups that will follow this call: its last `distance` samples prefetch their first rows.
+// The look-ups that will follow this call. While it serves its last ids it prefetches the first `distance` rows of
+// these, so that no latency shows between tables.
 template <class Index>
 struct Next {
   Rows rows;
   const Index* ids;
   std::int64_t count;
+  Prefetch level = Prefetch::t1;
+  std::int32_t distance = 16;  // rows
 };
 
 // One feature's look-ups for a run of samples. Ids have been checked: 0 <= id < rows.count.
@@ -42,10 +45,10 @@ struct Call {
   bool mean;               // divide by the bag's length; empty bags stay zero
   bool stream;             // store past the caches; the caller fences
   Prefetch level;
-  std::int32_t distance;   // rows
+  std::int32_t distance;   // rows; 0 for none
   const Next<Index>* next;  // or null
-  std::byte* scratch;      // private to the core, 64-byte aligned
-  std::int64_t scratch_bytes;
+  std::byte* scratch;      // private to the core, 64-byte aligned; gm_ub and l1_ub work there
+  std::int64_t scratch_bytes;  // may be 0: what does not fit is gathered as gm or l1 would
 };
 
 template <class Index>

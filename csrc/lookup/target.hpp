@@ -9,6 +9,8 @@ template <class Index>
 struct IndexFunctions {
   // The kernel of a flow for a row type and dim. Never null.
   Kernel<Index> (*kernel)(Flow, RowType, std::int32_t dim);
+  // Prefetches the rows of n ids: those of a small batch, or the head of the first feature.
+  void (*prefetch)(const Rows&, const Index* ids, std::int64_t n, Prefetch level);
   // Position of the first id outside [0, rows), or n.
   std::int64_t (*first_outside)(const Index* ids, std::int64_t n, std::int64_t rows);
   // Position i of the first offsets[i] > offsets[i + 1], or n (n + 1 offsets).
@@ -24,7 +26,7 @@ struct Target {
   IndexFunctions<std::int64_t> int64;
 };
 
-// All targets compiled in, slowest first.
+// All targets compiled in, slowest first; `scalar` is always supported.
 const Target* const* targets(std::size_t* count);
 
 }  // namespace recsmith

@@ -1,0 +1,10 @@
+// One function a file of this folder: what it adds to the module.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace recsmith {
+
+void bind_kernels(nanobind::module_& m);
+
+}  // namespace recsmith

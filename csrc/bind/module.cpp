@@ -1,0 +1,6 @@
+#include "bind/areas.hpp"
+
+NB_MODULE(_native, m) {
+  m.doc() = "Native parts of recsmith: kernels, engine, calibration.";
+  recsmith::bind_kernels(m);
+}

@@ -1,0 +1,51 @@
+// Checks of ids and offsets: one pass without branches in blocks that the compiler turns into vectors of the target,
+// then an exact search in the block at fault.
+#pragma once
+
+#include <type_traits>
+
+#include "lookup/call.hpp"
+
+namespace recsmith {
+
+inline constexpr std::int64_t check_block = 64;
+
+// Position of the first i < n with bad(i), or n.
+template <class V, class Bad>
+[[gnu::always_inline]] inline std::int64_t first(std::int64_t n, Bad bad) {
+  std::int64_t i = 0;
+  for (; i + check_block <= n; i += check_block) {
+    unsigned found = 0;
+    for (std::int64_t k = 0; k < check_block; ++k) found |= bad(i + k) ? 1u : 0u;
+    if (found != 0) break;
+  }
+  while (i < n && !bad(i)) ++i;
+  return i;
+}
+
+// Unsigned, so that negative ids are too large.
+template <class V, class Index>
+std::int64_t first_outside(const Index* ids, std::int64_t n, std::int64_t rows) {
+  using Unsigned = std::make_unsigned_t<Index>;
+  constexpr std::int64_t highest = static_cast<std::int64_t>(static_cast<Unsigned>(-1) / 2);
+  if (rows <= 0) return 0;
+  const auto last = static_cast<Unsigned>(rows - 1 < highest ? rows - 1 : highest);
+  return first<V>(n, [=](std::int64_t i) { return static_cast<Unsigned>(ids[i]) > last; });
+}
+
+template <class V, class Index>
+std::int64_t first_fall(const Index* offsets, std::int64_t n) {
+  return first<V>(n, [=](std::int64_t i) { return offsets[i] > offsets[i + 1]; });
+}
+
+// offsets[0] + i for every i: one subtraction less than comparing neighbours, and no overflow for any input.
+template <class V, class Index>
+bool one_each(const Index* offsets, std::int64_t n) {
+  using Unsigned = std::make_unsigned_t<Index>;
+  const auto start = static_cast<Unsigned>(offsets[0]);
+  return first<V>(n + 1, [=](std::int64_t i) {
+           return static_cast<Unsigned>(static_cast<Unsigned>(offsets[i]) - start) != static_cast<Unsigned>(i);
+         }) == n + 1;
+}
+
+}  // namespace recsmith

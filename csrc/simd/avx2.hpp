@@ -1,0 +1,84 @@
+// The vector vocabulary in AVX2, FMA and F16C.
+#pragma once
+
+#include <immintrin.h>
+
+#include "lookup/call.hpp"
+#include "simd/bytes.hpp"
+
+namespace recsmith::simd {
+
+struct Avx2 {
+  using F = __m256;
+  static constexpr int width = 8;
+  static constexpr int strip = 8;  // of 16 registers
+
+  static F zero() { return _mm256_setzero_ps(); }
+  static F set1(float x) { return _mm256_set1_ps(x); }
+  static F add(F a, F b) { return _mm256_add_ps(a, b); }
+  static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+
+  static F fp32(const std::byte* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }
+  static F fp16(const std::byte* p) { return from_fp16(load16(p)); }
+  static F bf16(const std::byte* p) { return from_bf16(load16(p)); }
+  static F u8(const std::byte* p) { return from_u8(load8(p)); }
+  static F u4(const std::byte* codes, std::int64_t column) {
+    int packed;
+    std::memcpy(&packed, codes + column / 2, sizeof packed);
+    return from_u4(_mm_cvtsi32_si128(packed));
+  }
+
+  static F fp32_part(const std::byte* p, int n) { return load_part(reinterpret_cast<const float*>(p), n); }
+  static F fp16_part(const std::byte* p, int n) { return from_fp16(first(p, 2 * n)); }
+  static F bf16_part(const std::byte* p, int n) { return from_bf16(first(p, 2 * n)); }
+  static F u8_part(const std::byte* p, int n) { return from_u8(first(p, n)); }
+  static F u4_part(const std::byte* codes, std::int64_t column, int n) {
+    return from_u4(first(codes + column / 2, (n + 1) / 2));
+  }
+
+  static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static F load_part(const float* p, int n) { return _mm256_maskload_ps(p, below(n)); }
+  static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static void store_part(float* p, F x, int n) { _mm256_maskstore_ps(p, below(n), x); }
+  static void stream(float* p, F x) { _mm256_stream_ps(p, x); }
+
+  static void header(const std::byte* p, F& scale, F& bias) {
+    int both;
+    std::memcpy(&both, p, sizeof both);
+    const F pairs = _mm256_cvtph_ps(_mm_set1_epi32(both));
+    scale = _mm256_moveldup_ps(pairs);
+    bias = _mm256_movehdup_ps(pairs);
+  }
+
+  template <Prefetch Level>
+  static void prefetch(const std::byte* p) {
+    if constexpr (Level == Prefetch::t0) _mm_prefetch(p, _MM_HINT_T0);
+    if constexpr (Level == Prefetch::t1) _mm_prefetch(p, _MM_HINT_T1);
+    if constexpr (Level == Prefetch::nta) _mm_prefetch(p, _MM_HINT_NTA);
+  }
+
+ private:
+  static __m128i load16(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static __m128i load8(const std::byte* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+  static __m128i first(const std::byte* p, int bytes) {
+    return _mm_set_epi64x(static_cast<long long>(FirstBytes<Avx2>::upto16_high(p, bytes)),
+                          static_cast<long long>(FirstBytes<Avx2>::upto8(p, bytes < 8 ? bytes : 8)));
+  }
+  static __m256i below(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static F from_fp16(__m128i x) { return _mm256_cvtph_ps(x); }
+  static F from_bf16(__m128i x) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+  }
+  static F from_u8(__m128i x) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x)); }
+  // Each byte goes to a pair of lanes: as it is to the even one, shifted by a code to the odd one.
+  static F from_u4(__m128i x) {
+    const __m256i pairs = _mm256_cvtepu8_epi64(x);
+    const __m256i spread = _mm256_or_si256(pairs, _mm256_slli_epi64(pairs, 28));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(spread, _mm256_set1_epi32(15)));
+  }
+};
+
+}  // namespace recsmith::simd

@@ -1,0 +1,76 @@
+// The vector vocabulary in AVX-512 F, BW, VL and DQ.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "lookup/call.hpp"
+
+namespace recsmith::simd {
+
+struct Avx512 {
+  using F = __m512;
+  static constexpr int width = 16;
+  static constexpr int strip = 8;
+
+  static F zero() { return _mm512_setzero_ps(); }
+  static F set1(float x) { return _mm512_set1_ps(x); }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+
+  static F fp32(const std::byte* p) { return _mm512_loadu_ps(p); }
+  static F fp16(const std::byte* p) { return _mm512_cvtph_ps(load32(p)); }
+  static F bf16(const std::byte* p) { return from_bf16(load32(p)); }
+  static F u8(const std::byte* p) { return from_u8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  static F u4(const std::byte* codes, std::int64_t column) {
+    return from_u4(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + column / 2)));
+  }
+
+  // Masked loads do not touch what the mask hides.
+  static F fp32_part(const std::byte* p, int n) { return _mm512_maskz_loadu_ps(below(n), p); }
+  static F fp16_part(const std::byte* p, int n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(below(n), p)); }
+  static F bf16_part(const std::byte* p, int n) { return from_bf16(_mm256_maskz_loadu_epi16(below(n), p)); }
+  static F u8_part(const std::byte* p, int n) { return from_u8(_mm_maskz_loadu_epi8(below(n), p)); }
+  static F u4_part(const std::byte* codes, std::int64_t column, int n) {
+    return from_u4(_mm_maskz_loadu_epi8(below((n + 1) / 2), codes + column / 2));
+  }
+
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static F load_part(const float* p, int n) { return _mm512_maskz_loadu_ps(below(n), p); }
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store_part(float* p, F x, int n) { _mm512_mask_storeu_ps(p, below(n), x); }
+  static void stream(float* p, F x) { _mm512_stream_ps(p, x); }
+
+  static void header(const std::byte* p, F& scale, F& bias) {
+    int both;
+    std::memcpy(&both, p, sizeof both);
+    const F pairs = _mm512_cvtph_ps(_mm256_set1_epi32(both));
+    scale = _mm512_moveldup_ps(pairs);
+    bias = _mm512_movehdup_ps(pairs);
+  }
+
+  template <Prefetch Level>
+  static void prefetch(const std::byte* p) {
+    if constexpr (Level == Prefetch::t0) _mm_prefetch(p, _MM_HINT_T0);
+    if constexpr (Level == Prefetch::t1) _mm_prefetch(p, _MM_HINT_T1);
+    if constexpr (Level == Prefetch::nta) _mm_prefetch(p, _MM_HINT_NTA);
+  }
+
+ private:
+  static __m256i load32(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static __mmask16 below(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static F from_bf16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+  static F from_u8(__m128i x) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x)); }
+  // Each byte goes to a pair of lanes: as it is to the even one, shifted by a code to the odd one.
+  static F from_u4(__m128i x) {
+    const __m512i pairs = _mm512_cvtepu8_epi64(x);
+    const __m512i spread = _mm512_or_si512(pairs, _mm512_slli_epi64(pairs, 28));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(spread, _mm512_set1_epi32(15)));
+  }
+};
+
+}  // namespace recsmith::simd
