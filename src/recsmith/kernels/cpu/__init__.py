@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith import _native
+import recsmith._native as _native
 from recsmith.spec import UnavailableError
 
 FLOWS = ("gm", "l1", "gm_ub", "l1_ub")
