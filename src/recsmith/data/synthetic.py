@@ -13,12 +13,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Access, Distribution, Fixed, InputError, Jagged, Model, Trace, Uniform, Workload, Zipf
+from recsmith.spec import (
+    Access,
+    Distribution,
+    Fixed,
+    InputError,
+    Jagged,
+    Model,
+    Progress,
+    Trace,
+    Uniform,
+    Workload,
+    Zipf,
+)
 
 from . import traces
 
 Lengths = Literal["exact", "poisson"]
-Progress = Callable[[float], None]
 _InverseCdf = Callable[[NDArray[np.float64]], NDArray[np.float64] | NDArray[np.int64]]
 
 # Ids drawn at a time, so that the intermediate floats stay in a private cache.
@@ -42,7 +53,7 @@ def batches(
     Args:
         lengths: `exact`: bags hold the pooling factor (rounded up or down so that the mean is right);
             `poisson`: lengths vary with that mean.
-        progress: told the share that is done.
+        progress: told how many features are done.
 
     Raises:
         InputError: the workload leaves a feature out, or a trace asks for rows that a table lacks.
@@ -58,7 +69,7 @@ def batches(
         else:
             drawn.append(_draw(access, model.table_of(feature).rows, total, rng, lengths))
         if progress:
-            progress((at + 1) / len(model.features))
+            progress("drawing ids", at + 1, len(model.features))
     return _assemble(drawn, workload.batch, count)
 
 
