@@ -1,0 +1,118 @@
+"""Speeds of one memory between and beyond its measured points (ours)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from recsmith.spec import Curve, Memory, UnavailableError
+from recsmith.spec.platform import Page
+
+Point = tuple[float, float]
+
+
+class Speeds(Protocol):
+    """What a memory's bytes cost one core."""
+
+    def gather_s(self, row_bytes: int, active_cores: int) -> float | None:
+        """Seconds per random row of `row_bytes`; None when nothing is known."""
+
+    def stream_s(self, access: str, active_cores: int) -> float | None:
+        """Seconds per byte in order, for `read`, `write` or `stream_write`; None when nothing is known."""
+
+    def latency_s(self) -> float | None:
+        """Seconds of one dependent load; None when unknown."""
+
+
+class CurveSpeeds:
+    """Measured points, interpolated.
+
+    Between row sizes: seconds and bytes both on logarithmic scales. Beyond the largest row, in proportion to
+    bytes; below the smallest, as the smallest. Between numbers of active cores: linear; beyond, as the last.
+    A point that says more cores make a row cheaper is noise: costs never fall as cores are added.
+
+    Args:
+        memory: whose curves.
+        page: pages behind the rows; where a memory was only measured with the other size, that is used.
+    """
+
+    def __init__(self, memory: Memory, page: Page) -> None:
+        self._gather = _by_cores([c for c in memory.curves if c.access == "gather"], page)
+        self._order = {
+            access: _by_cores([c for c in memory.curves if c.access == access], page)
+            for access in ("read", "write", "stream_write", "latency")
+        }
+
+    def gather_s(self, row_bytes: int, active_cores: int) -> float | None:
+        """Seconds per random row and core."""
+        points = [(float(cores), _along_rows(curves, row_bytes)) for cores, curves in self._gather]
+        return _along_cores(points, active_cores)
+
+    def stream_s(self, access: str, active_cores: int) -> float | None:
+        """Seconds per byte and core; writes past the caches default to ordinary ones."""
+        points = [(float(cores), curves[0].seconds) for cores, curves in self._order[access]]
+        if not points and access == "stream_write":
+            return self.stream_s("write", active_cores)
+        return _along_cores(points, active_cores)
+
+    def latency_s(self) -> float | None:
+        """Seconds of one dependent load with one core active."""
+        points = self._order["latency"]
+        return points[0][1][0].seconds if points else None
+
+
+def nearest(memory: Memory, row_bytes: int, active_cores: int, page: Page) -> Curve | None:
+    """The gather measured closest to what is asked: its tuning is the one to use."""
+    gathers = [c for c in memory.curves if c.access == "gather" and c.page == page]
+    gathers = gathers or [c for c in memory.curves if c.access == "gather"]
+    if not gathers:
+        return None
+    return min(gathers, key=lambda c: (abs(math.log(c.row_bytes / row_bytes)), abs(c.active_cores - active_cores)))
+
+
+def missing(memory: Memory, what: str) -> UnavailableError:
+    """The error for a memory whose speed is asked for and unknown."""
+    return UnavailableError(
+        "cost",
+        f"memory '{memory.id}' has no speed for {what}",
+        "Measure the platform (recsmith measure), or add a curve to its profile.",
+    )
+
+
+def _by_cores(curves: Sequence[Curve], page: Page) -> list[tuple[int, list[Curve]]]:
+    matching = [curve for curve in curves if curve.page == page] or list(curves)
+    grouped: dict[int, list[Curve]] = defaultdict(list)
+    for curve in matching:
+        grouped[curve.active_cores].append(curve)
+    return [(cores, sorted(grouped[cores], key=lambda c: c.row_bytes)) for cores in sorted(grouped)]
+
+
+def _along_rows(curves: Sequence[Curve], row_bytes: int) -> float:
+    sizes = [curve.row_bytes for curve in curves]
+    at = bisect_left(sizes, row_bytes)
+    if at == 0:
+        return curves[0].seconds
+    if at == len(sizes):
+        return curves[-1].seconds * row_bytes / sizes[-1]
+    low, high = curves[at - 1], curves[at]
+    part = math.log(row_bytes / low.row_bytes) / math.log(high.row_bytes / low.row_bytes)
+    return math.exp((1 - part) * math.log(low.seconds) + part * math.log(high.seconds))
+
+
+def _along_cores(points: Sequence[Point], active_cores: int) -> float | None:
+    if not points:
+        return None
+    rising, worst = [], 0.0
+    for cores, seconds in points:
+        worst = max(worst, seconds)
+        rising.append((cores, worst))
+    if active_cores <= rising[0][0]:
+        return rising[0][1]
+    for (a, low), (b, high) in pairwise(rising):
+        if active_cores <= b:
+            return low + (high - low) * (active_cores - a) / (b - a)
+    return rising[-1][1]

@@ -1,0 +1,86 @@
+"""A platform as the cost model walks it: from each core outwards, with a speed at every level."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+
+from recsmith.spec import Memory, Platform, Role
+
+from .curves import Speeds, missing
+
+_NUMBER = re.compile(r"[._#@-]\d+$")
+
+
+class Machine:
+    """Levels and speeds of a platform, looked up once.
+
+    Args:
+        platform: the machine.
+        speeds: what knows the speed of a memory.
+    """
+
+    def __init__(self, platform: Platform, speeds: Callable[[Memory], Speeds]) -> None:
+        self.platform = platform
+        self.memories = {memory.id: memory for memory in platform.memories}
+        self._cores = {core.id: core for core in platform.cores}
+        self._speeds = {memory.id: speeds(memory) for memory in platform.memories}
+        self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
+        self._gather: dict[tuple[tuple[str, ...], int, int], tuple[float, ...]] = {}
+
+    @cached_property
+    def caches(self) -> tuple[Memory, ...]:
+        """All caches."""
+        return tuple(memory for memory in self.platform.memories if memory.kind == "cache")
+
+    def flops_per_s(self, core: str) -> float:
+        """Peak arithmetic of a core; 0 when unknown."""
+        return self._cores[core].flops_per_s
+
+    def path(self, core: str, role: Role) -> tuple[Memory, ...]:
+        """The memories in which a read of what plays `role` may end, innermost first.
+
+        Scratchpads and staging memory hold what they are told to, so they are the whole path. All else
+        goes through the caches towards global memory: a cache that plays `local` keeps its rows by being used.
+        """
+        key = (core, role)
+        if key not in self._paths:
+            bound = self.memories[self._cores[core].roles[role]]
+            if role == "staging" or bound.kind == "scratchpad":
+                self._paths[key] = (bound,)
+            else:
+                chain = (self.memories[id] for id in self._cores[core].memories)
+                home = self.memories[self._cores[core].roles["global"]]
+                self._paths[key] = (*(memory for memory in chain if memory.kind == "cache"), home)
+        return self._paths[key]
+
+    def gather_s(self, path: tuple[Memory, ...], row_bytes: int, active_cores: int) -> tuple[float, ...]:
+        """Seconds per row at each level of `path`; an outer level is never cheaper than an inner one."""
+        key = (tuple(memory.id for memory in path), row_bytes, active_cores)
+        if key not in self._gather:
+            rising, worst = [], 0.0
+            for memory in path:
+                seconds = self._speeds[memory.id].gather_s(row_bytes, active_cores)
+                if seconds is None:
+                    raise missing(memory, f"random rows of {row_bytes} bytes")
+                worst = max(worst, seconds)
+                rising.append(worst)
+            self._gather[key] = tuple(rising)
+        return self._gather[key]
+
+    def stream_s(self, memory: Memory, access: str, active_cores: int) -> float:
+        """Seconds per byte in order.
+
+        Raises:
+            UnavailableError: the profile does not say.
+        """
+        seconds = self._speeds[memory.id].stream_s(access, active_cores)
+        if seconds is None:
+            raise missing(memory, access)
+        return seconds
+
+
+def label(memory: Memory) -> str:
+    """A memory's name without its place in the tree: "l2" for "node0/cpu0/l2.3"."""
+    return _NUMBER.sub("", memory.id.rpartition("/")[2])

@@ -1,0 +1,173 @@
+"""Prices of works on one machine, remembered: planners ask for the same ones again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from recsmith.spec import Estimate, Memory, Request, Stream, Work
+
+from .contention import SharedCache, Traffic, shares
+from .footprint import Footprint, footprint
+from .machine import Machine, label
+
+Works = tuple[Work, ...]
+Caches = Mapping[str, SharedCache]
+Source = Literal["modelled", "fitted"]
+
+_KEPT = 20_000
+
+
+class Prices:
+    """What works cost on one machine.
+
+    Args:
+        machine: levels and speeds.
+        overlap: part of the shorter of reading and writing that costs nothing.
+        source: where the speeds came from.
+    """
+
+    def __init__(self, machine: Machine, overlap: float, source: Source) -> None:
+        self._machine = machine
+        self._overlap = overlap
+        self._source: Source = source
+        self._traffic: dict[tuple[object, ...], Traffic] = {}
+        self._caches: dict[tuple[object, ...], SharedCache] = {}
+        self._priced: dict[tuple[object, ...], tuple[Estimate, ...]] = {}
+        # Works are told apart by identity, which is quick; holding on to them keeps identities unique.
+        self._held: dict[int, Work] = {}
+
+    def loads(self, work: Mapping[str, Works]) -> dict[str, tuple[Estimate, ...]]:
+        """Seconds of each work on each core when all cores run at the same time."""
+        if max(len(self._held), len(self._caches)) > _KEPT:
+            self._forget()
+        self._held.update({id(w): w for works in work.values() for w in works})
+        traffic = {core: self._traffic_of(core, works) for core, works in work.items()}
+        caches = {m.id: self._cache(m, traffic) for m in self._machine.caches if any(c in traffic for c in m.cores)}
+        active_cores = sum(1 for works in work.values() if works)
+        return {core: self._price(core, works, caches, active_cores) for core, works in work.items()}
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._traffic.clear()
+        self._caches.clear()
+        self._priced.clear()
+
+    def _traffic_of(self, core: str, works: Works) -> Traffic:
+        named = all(request.rows for work in works for request in work.requests)
+        key = ("" if named else core, *map(id, works))
+        if key not in self._traffic:
+            self._traffic[key] = self._count(core, works)
+        return self._traffic[key]
+
+    def _count(self, core: str, works: Works) -> Traffic:
+        traffic = Traffic()
+        for at, work in enumerate(works):
+            for request in work.requests:
+                path = self._machine.path(core, request.role)
+                if len(path) > 1 and request.count > 0:
+                    traffic.ask(_rows(request, core, at), request.count, _footprint(request, path[0]))
+            for stream in work.streams:
+                if len(self._machine.path(core, stream.role)) == 1:
+                    continue
+                if stream.rows:
+                    traffic.stream(stream.rows, stream.nbytes)
+                else:
+                    traffic.fresh_bytes += stream.nbytes
+            traffic.fresh_bytes += work.ids_bytes
+            traffic.own_bytes += work.written_bytes if work.tuning.stores == "regular" else 0.0
+        return traffic
+
+    def _cache(self, memory: Memory, traffic: Mapping[str, Traffic]) -> SharedCache:
+        users = [traffic[core] for core in memory.cores if core in traffic]
+        key = (memory.capacity_bytes, *map(id, users))
+        if key not in self._caches:
+            self._caches[key] = SharedCache(users, memory.capacity_bytes)
+        return self._caches[key]
+
+    def _price(self, core: str, works: Works, caches: Caches, active_cores: int) -> tuple[Estimate, ...]:
+        path = self._machine.path(core, "global")
+        key = (*(id(caches[m.id]) for m in path[:-1]), *(m.id for m in path), active_cores, *map(id, works))
+        if key not in self._priced:
+            at_work = _CoreAtWork(self._machine, core, caches, active_cores)
+            self._priced[key] = tuple(
+                _estimate(at_work.parts(at, w), self._overlap, self._source) for at, w in enumerate(works)
+            )
+        return self._priced[key]
+
+
+class _CoreAtWork:
+    """One core, with the caches as all cores' loads leave them."""
+
+    def __init__(self, machine: Machine, core: str, caches: Caches, active_cores: int) -> None:
+        self._machine = machine
+        self._core = core
+        self._caches = caches
+        self._active_cores = active_cores
+
+    def parts(self, at: int, work: Work) -> dict[str, float]:
+        """Seconds of each part of the core's work number `at`, before overlap."""
+        parts: dict[str, float] = {}
+        for request in work.requests:
+            self._add_rows(parts, request, _rows(request, self._core, at))
+        for stream in work.streams:
+            self._add_stream(parts, stream)
+        home = self._machine.path(self._core, "global")[-1]
+        parts["ids"] = work.ids_bytes * self._machine.stream_s(home, "read", self._active_cores)
+        peak = self._machine.flops_per_s(self._core)
+        if peak > 0:
+            parts["arithmetic"] = max(0.0, work.flops / peak - sum(parts.values()))
+        parts["output"] = self._output_s(work)
+        parts["task"] = self._machine.platform.overheads.task_s
+        return parts
+
+    def _add_rows(self, parts: dict[str, float], request: Request, rows: str) -> None:
+        if request.count <= 0:
+            return
+        path = self._machine.path(self._core, request.role)
+        row_s = self._machine.gather_s(path, request.row_bytes, self._active_cores)
+        lines = _footprint(request, path[0])
+        found = [float(lines.share_G @ self._caches[m.id].found_G(rows, lines)) for m in path[:-1]]
+        for memory, share, seconds in zip(path, shares(found), row_s, strict=True):
+            _add(parts, f"rows {label(memory)}", request.count * share * seconds)
+
+    def _add_stream(self, parts: dict[str, float], stream: Stream) -> None:
+        path = self._machine.path(self._core, stream.role)
+        found = [self._caches[m.id].cyclic if stream.rows else 0.0 for m in path[:-1]]
+        for memory, share in zip(path, shares(found), strict=True):
+            if share > 0:
+                seconds = self._machine.stream_s(memory, "read", self._active_cores)
+                _add(parts, f"stream {label(memory)}", stream.nbytes * share * seconds)
+
+    def _output_s(self, work: Work) -> float:
+        path = self._machine.path(self._core, "global")
+        if work.written_bytes <= 0:
+            return 0.0
+        if work.tuning.stores == "stream":
+            return work.written_bytes * self._machine.stream_s(path[-1], "stream_write", self._active_cores)
+        found = [self._caches[m.id].cyclic for m in path[:-1]]
+        return sum(
+            work.written_bytes * share * self._machine.stream_s(memory, "write", self._active_cores)
+            for memory, share in zip(path, shares(found), strict=True)
+            if share > 0
+        )
+
+
+def _estimate(parts: dict[str, float], overlap: float, source: Source) -> Estimate:
+    fixed = parts["task"] + parts["output"]
+    hidden = overlap * min(sum(parts.values()) - fixed, parts["output"])
+    parts["output"] -= hidden
+    kept = {part: seconds for part, seconds in parts.items() if seconds > 0}
+    return Estimate(sum(kept.values()), kept, source)
+
+
+def _add(parts: dict[str, float], part: str, seconds: float) -> None:
+    parts[part] = parts.get(part, 0.0) + seconds
+
+
+def _rows(request: Request, core: str, at: int) -> str:
+    return request.rows or f"{core} {at}"
+
+
+def _footprint(request: Request, memory: Memory) -> Footprint:
+    return footprint(request.popularity, request.row_bytes, memory.line_bytes)

@@ -1,0 +1,149 @@
+"""Prices on made-up machines: worked by hand where all rows lie in one place, else by what must hold."""
+
+import pytest
+
+from recsmith.cost import COSTS
+from recsmith.cost.curves import CurveSpeeds, nearest
+from recsmith.cost.fitted import FittedCost
+from recsmith.cost.roofline import RooflineCost
+from recsmith.spec import Curve, Memory, Popularity, Request, Stream, Tuning, UnavailableError, Work
+from recsmith.testing.machines import MIB, cached_machine, scratchpad_machine
+
+CORE = "node0/cpu0/c0"
+OTHER = "node0/cpu0/c1"
+
+
+def gather(rows, count=1000.0, role="global", name="t", **more) -> Work:
+    return Work(requests=(Request(role, 64, count, Popularity.uniform(rows), name),), **more)
+
+
+def memory_with(*curves: Curve) -> Memory:
+    return Memory("m", None, ("c",), 2**30, "ram", curves=curves)
+
+
+def only(estimates):
+    (estimate,) = estimates
+    return estimate
+
+
+def test_the_menu_holds_both_models():
+    assert {type(COSTS[name]()) for name in COSTS} == {FittedCost, RooflineCost}
+
+
+def test_rows_that_fit_the_inner_cache_cost_its_seconds():
+    estimate = only(FittedCost().loads(cached_machine(), {CORE: [gather(100)]})[CORE])
+    assert estimate.breakdown == pytest.approx({"rows l1": 1000 * 1e-9, "task": 5e-8})
+    assert estimate.seconds == pytest.approx(sum(estimate.breakdown.values()))
+
+
+def test_half_of_a_table_twice_the_last_cache_comes_from_memory():
+    platform = cached_machine(l2_bytes=32 * 1024, l3_bytes=2 * MIB)
+    estimate = only(FittedCost().loads(platform, {CORE: [gather(4 * MIB // 64, 10_000.0)]})[CORE])
+    assert estimate.breakdown["rows ram"] == pytest.approx(5_000 * 14e-9, rel=0.02)
+
+
+def test_a_cache_that_plays_local_keeps_rows_by_being_used():
+    platform = cached_machine()
+    local, remote = (
+        only(FittedCost().loads(platform, {CORE: [gather(10**5, role=r)]})[CORE]) for r in ("local", "global")
+    )
+    assert local == remote
+
+
+def test_a_scratchpad_that_plays_local_holds_its_rows():
+    platform = scratchpad_machine()
+    estimate = only(FittedCost().loads(platform, {"core0": [gather(10**4, role="local")]})["core0"])
+    assert estimate.breakdown["rows l1"] == pytest.approx(1000 * 1.5e-9)
+
+
+def test_two_tables_slow_each_other_down_in_a_private_cache():
+    platform = cached_machine()
+    rows = 3 * MIB // 2 // 64
+    cost = FittedCost()
+    alone = only(cost.loads(platform, {CORE: [gather(rows, 20_000.0)]})[CORE])
+    together = cost.loads(platform, {CORE: [gather(rows, 20_000.0), gather(rows, 20_000.0, name="u")]})[CORE]
+    assert together[0].seconds > 1.2 * alone.seconds
+    assert together[0].seconds == pytest.approx(together[1].seconds)
+
+
+def test_more_active_cores_make_shared_memory_slower():
+    platform = cached_machine()
+    big = 10 * 2**20
+    alone = only(FittedCost().loads(platform, {CORE: [gather(big)]})[CORE])
+    both = only(FittedCost().loads(platform, {CORE: [gather(big)], OTHER: [gather(big, name="u")]})[CORE])
+    assert both.seconds > 1.3 * alone.seconds
+
+
+def test_streams_come_from_the_level_that_holds_the_table():
+    platform = cached_machine()
+    small, big = (Work(streams=(Stream("global", n, f"t{n}"),)) for n in (MIB, 100 * MIB))
+    cost = FittedCost()
+    assert "stream l2" in only(cost.loads(platform, {CORE: [small]})[CORE]).breakdown
+    assert "stream ram" in only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown
+
+
+def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
+    platform, cost = cached_machine(), FittedCost()
+    small = only(cost.loads(platform, {CORE: [Work(written_bytes=1000)]})[CORE])
+    assert small.breakdown["output"] == pytest.approx(1000 * 1e-11)
+    big = Work(written_bytes=200 * MIB)
+    past = Work(written_bytes=200 * MIB, tuning=Tuning(stores="stream"))
+    assert only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown["output"] == pytest.approx(200 * MIB * 1e-10)
+    assert only(cost.loads(platform, {CORE: [past]})[CORE]).breakdown["output"] == pytest.approx(200 * MIB * 1.2e-10)
+
+
+def test_overlap_hides_part_of_the_shorter():
+    platform = cached_machine()
+    work = gather(100, written_bytes=1000)
+    plain, hiding = (only(FittedCost(overlap=o).loads(platform, {CORE: [work]})[CORE]) for o in (0.0, 0.5))
+    assert plain.seconds - hiding.seconds == pytest.approx(0.5 * 1000 * 1e-11)
+    assert hiding.seconds == pytest.approx(sum(hiding.breakdown.values()))
+
+
+def test_total_is_the_busiest_core_and_the_fixed_costs():
+    platform, cost = cached_machine(), FittedCost()
+    one = cost.loads(platform, {CORE: [gather(100)]})
+    two = cost.loads(platform, {CORE: [gather(100)], OTHER: [gather(100, 5000.0, name="u")]})
+    assert cost.total(platform, one).seconds == pytest.approx(one[CORE][0].seconds + 1e-6)
+    assert cost.total(platform, two).seconds == pytest.approx(two[OTHER][0].seconds + 2e-6)
+    assert cost.total(platform, two).seconds == pytest.approx(sum(cost.total(platform, two).breakdown.values()))
+
+
+def test_curves_are_interpolated_on_logarithmic_scales_and_never_fall_with_cores():
+    points = [Curve("gather", 64, 1, "huge", 1e-9), Curve("gather", 256, 1, "huge", 4e-9)]
+    points += [Curve("gather", 64, 4, "huge", 0.9e-9), Curve("gather", 256, 4, "huge", 7e-9)]
+    speeds = CurveSpeeds(memory_with(*points), "huge")
+    assert speeds.gather_s(128, 1) == pytest.approx(2e-9)
+    assert speeds.gather_s(512, 1) == pytest.approx(8e-9)
+    assert speeds.gather_s(16, 1) == pytest.approx(1e-9)
+    assert speeds.gather_s(64, 4) == pytest.approx(1e-9)
+    assert speeds.gather_s(256, 2) == pytest.approx(5e-9)
+    assert speeds.gather_s(256, 9) == pytest.approx(7e-9)
+
+
+def test_the_other_page_size_stands_in_where_one_was_not_measured():
+    speeds = CurveSpeeds(memory_with(Curve("gather", 64, 1, "4k", 3e-9)), "huge")
+    assert speeds.gather_s(64, 1) == 3e-9
+
+
+def test_the_nearest_gather_carries_the_tuning():
+    tuned = Curve("gather", 256, 2, "huge", 1e-9, tuning=Tuning(prefetch_distance=9))
+    found = nearest(memory_with(Curve("gather", 64, 2, "huge", 1e-9), tuned), 200, 1, "huge")
+    assert found is not None and found.tuning.prefetch_distance == 9
+
+
+def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
+    platform = cached_machine()
+    estimate = only(RooflineCost().loads(platform, {CORE: [gather(100)]})[CORE])
+    assert estimate.breakdown["rows l1"] == pytest.approx(1000 * max(64 * 1e-11, 6e-9 / 10))
+    assert estimate.source == "modelled"
+
+
+def test_a_memory_without_speeds_is_named():
+    platform = cached_machine()
+    bare = type(platform)(
+        **{f: getattr(platform, f) for f in platform.__struct_fields__ if f != "memories"},
+        memories=tuple(Memory(m.id, m.parent, m.cores, m.capacity_bytes, m.kind) for m in platform.memories),
+    )
+    with pytest.raises(UnavailableError, match=r"c0/l1.*recsmith measure"):
+        FittedCost().loads(bare, {CORE: [gather(100)]})
