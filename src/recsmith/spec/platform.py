@@ -6,6 +6,7 @@ from typing import Literal
 
 from .errors import PlanError
 from .record import Record
+from .row_format import RowDtype
 
 Role = Literal["global", "local", "staging"]
 Page = Literal["4k", "huge"]
@@ -32,22 +33,28 @@ class Curve(Record, frozen=True):
     """One measured point of a memory.
 
     Attributes:
-        access: `gather`: random rows, `seconds` is per row and core. `read`, `write`, `stream_write`:
-            sequential, `seconds` is per byte and core. `latency`: dependent loads, `seconds` each.
-        row_bytes: bytes a row, for gathers; 0 otherwise.
+        access: of random rows, `seconds` being per row and core: `gather`, added up in bags by the look-up kernel;
+            `copy`, each written out by it (bags of one); `reader`, the ceiling: rows behind a list of pointers,
+            written nowhere. Sequential, per byte and core: `read`, `write`, `stream_write`. `latency`: dependent
+            loads, each.
+        row_bytes: bytes a row, for random rows; 0 otherwise.
         active_cores: cores doing the same at the same time.
         page: page size behind the memory.
         iqr_s: interquartile range of `seconds`.
         tuning: the kernel parameters that gave it.
+        dtype: how the rows were stored, for `gather` and `copy`.
+        batch: samples a kernel call, where that was found to matter; 0 means many.
     """
 
-    access: Literal["gather", "read", "write", "stream_write", "latency"]
+    access: Literal["gather", "copy", "reader", "read", "write", "stream_write", "latency"]
     row_bytes: int
     active_cores: int
     page: Page
     seconds: float
     iqr_s: float = 0.0
     tuning: Tuning = Tuning()
+    dtype: RowDtype = "fp32"
+    batch: int = 0
 
 
 class Memory(Record, frozen=True):
@@ -56,8 +63,11 @@ class Memory(Record, frozen=True):
     Attributes:
         parent: the next memory outwards, or None for the outermost.
         cores: ids of the cores that reach it.
+        capacity_bytes: what can be used of it.
         kind: a `cache` fills itself; a `scratchpad` holds what it is told to.
         persistent: keeps its content from one batch to the next.
+        reported_bytes: what the operating system says it holds, which in a virtual machine may be a whole
+            host's cache; 0 when unknown.
     """
 
     id: str
@@ -68,6 +78,7 @@ class Memory(Record, frozen=True):
     persistent: bool = True
     line_bytes: int = 64
     curves: tuple[Curve, ...] = ()
+    reported_bytes: int = 0
 
 
 class Core(Record, frozen=True):
@@ -116,6 +127,7 @@ class Platform(Record, frozen=True):
         source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.
+        notes: what was assumed or stands out, a sentence each.
     """
 
     name: str
@@ -128,6 +140,7 @@ class Platform(Record, frozen=True):
     source: Literal["probed", "measured", "datasheet"] = "probed"
     command: str = ""
     date: str = ""
+    notes: tuple[str, ...] = ()
     version: int = 1
 
     def memory(self, id: str) -> Memory:
