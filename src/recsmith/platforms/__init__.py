@@ -1,1 +1,28 @@
-"""Descriptions of hardware. The menu."""
+"""Descriptions of hardware. The menu, and how to open one: by name, or a profile saved here or elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsmith.spec import Platform, Registry
+
+from .restrict import restrict
+
+__all__ = ["PLATFORMS", "load", "restrict"]
+
+PLATFORMS = Registry("platform", {"cpu": "recsmith.platforms.cpu:probe"})
+
+
+def load(name: str | Path) -> Platform:
+    """The platform called `name` ("cpu" probes this machine), or the profile saved in a `*.json` file.
+
+    A profile is data: another machine's can be opened and planned for anywhere.
+
+    Raises:
+        UnknownNameError: there is no such platform.
+        FormatError: the file is absent or is no platform.
+    """
+    if str(name).endswith(".json") or isinstance(name, Path):
+        return Platform.open(name)
+    platform: Platform = PLATFORMS[name]()
+    return platform
