@@ -52,7 +52,7 @@ struct Avx2 {
   }
 
   template <Prefetch Level>
-  static void prefetch(const std::byte* p) {
+  [[gnu::always_inline]] static void prefetch(const std::byte* p) {
     if constexpr (Level == Prefetch::t0) _mm_prefetch(p, _MM_HINT_T0);
     if constexpr (Level == Prefetch::t1) _mm_prefetch(p, _MM_HINT_T1);
     if constexpr (Level == Prefetch::nta) _mm_prefetch(p, _MM_HINT_NTA);

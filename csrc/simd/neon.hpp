@@ -55,7 +55,7 @@ struct Neon {
   }
 
   template <Prefetch Level>
-  static void prefetch(const std::byte* p) {
+  [[gnu::always_inline]] static void prefetch(const std::byte* p) {
     if constexpr (Level == Prefetch::t0) __builtin_prefetch(p, 0, 3);
     if constexpr (Level == Prefetch::t1) __builtin_prefetch(p, 0, 2);
     if constexpr (Level == Prefetch::nta) __builtin_prefetch(p, 0, 0);

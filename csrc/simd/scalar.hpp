@@ -51,7 +51,7 @@ struct Scalar {
   }
 
   template <Prefetch Level>
-  static void prefetch(const std::byte* p) {
+  [[gnu::always_inline]] static void prefetch(const std::byte* p) {
     if constexpr (Level == Prefetch::t0) __builtin_prefetch(p, 0, 3);
     if constexpr (Level == Prefetch::t1) __builtin_prefetch(p, 0, 2);
     if constexpr (Level == Prefetch::nta) __builtin_prefetch(p, 0, 0);
