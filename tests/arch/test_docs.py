@@ -1,0 +1,57 @@
+"""The documents are true: their code runs, their references lead somewhere, their menus exist."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from recsmith.spec import Registry
+from recsmith.testing.conformance import check_strategy
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = (*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md")
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+
+
+def test_the_strategy_in_adding_is_what_it_declares():
+    names: dict[str, object] = {"__name__": "adding"}
+    exec("\n".join(python_blocks(DOCS / "adding.md")), names)
+    check_strategy(names["Twice"]())
+
+
+def test_the_check_it_speaks_of_finds_a_strategy_that_declares_too_little():
+    code = "\n".join(python_blocks(DOCS / "adding.md")).replace("2 * request.count", "request.count")
+    names: dict[str, object] = {"__name__": "adding"}
+    exec(code, names)
+    with pytest.raises(AssertionError, match=r"twice: declares .* read"):
+        check_strategy(names["Twice"]())
+
+
+def test_every_menu_in_adding_exists():
+    rows = re.findall(r"`([A-Z_]+)` in `([\w/]+)/__init__\.py`", (DOCS / "adding.md").read_text())
+    assert len(rows) >= 4
+    for name, folder in rows:
+        assert isinstance(getattr(import_module("recsmith." + folder.replace("/", ".")), name), Registry)
+
+
+def test_references_to_the_papers_page_lead_to_a_section():
+    sections = set(re.findall(r"^### (\w+)\.", (DOCS / "papers.md").read_text(), re.M))
+    sources = [
+        path
+        for folder in ("src", "csrc")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".hpp", ".cpp")
+    ]
+    found = {name for path in sources for name in re.findall(r"papers\.md ([A-Z]\d\w*)", path.read_text())}
+    assert found and found <= sections
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_repository_lead_to_files(page):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
