@@ -2,8 +2,12 @@
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
+
+from recsmith.reference import lookup
+from recsmith.spec import Looked
 
 
 def stack(widths, last):
@@ -61,3 +65,27 @@ def dlrm_inputs(rows, dense, batch, seed=0, longest=4, dtype=torch.int64):
     pairs = [bags(m, batch, generator, longest, dtype) for m in rows]
     x = torch.randn(batch, dense, generator=generator)
     return x, [offsets for offsets, _ in pairs], [ids for _, ids in pairs]
+
+
+class OracleExecutable:
+    """The reference oracle behind the Executable protocol; counts calls."""
+
+    def __init__(self, model, weights):
+        self.model, self.weights, self.calls, self.seen = model, weights, 0, []
+
+    def lookup(self, ids, out=None):
+        self.calls += 1
+        self.seen.append(ids)
+        for at, feature in enumerate(self.model.features):
+            stop = ids.values.shape[0] if ids.offsets is None else ids.offsets[(at + 1) * ids.batch]
+            start = 0 if ids.offsets is None else ids.offsets[at * ids.batch]
+            rows = ids.values[start:stop]
+            assert ((rows >= 0) & (rows < self.model.table_of(feature).rows)).all()
+        pooled, sequences = lookup(self.model, self.weights, ids)
+        return Looked(pooled.astype(np.float32), {name: rows.astype(np.float32) for name, rows in sequences.items()})
+
+    def run(self, batch):
+        raise NotImplementedError
+
+    def close(self):
+        self.closed = True
