@@ -1,0 +1,42 @@
+// What one call of the engine is given, and what can be wrong with it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace recsmith::engine {
+
+// The ids of all features, feature-major; bag (f, b) is values[offsets[f * batch + b]] up to the next offset.
+template <class Index>
+struct Input {
+  const Index* values;
+  std::int64_t length;       // of values and weights
+  const Index* offsets;      // [features * batch + 1], or null: one id each
+  const float* weights;      // or null
+  std::int64_t batch;
+  float* out;                // [batch, width], rows out_stride floats apart
+  std::int64_t out_stride;
+  float* const* sequences;   // of each feature: where the vectors of an unpooled one go; null when there are none
+};
+
+// The first thing found wrong with an input.
+struct Fault {
+  enum class Kind : std::int32_t { none, offsets_start, offsets_end, offsets_fall, id_range, memory };
+  Kind kind = Kind::none;
+  std::int32_t feature = 0;
+  std::int64_t position = 0;  // in values or offsets
+  std::int64_t found = 0;
+  std::int64_t limit = 0;
+
+  bool operator<(const Fault& other) const {
+    return feature != other.feature ? feature < other.feature : position < other.position;
+  }
+};
+
+// What a call comes back with.
+struct Outcome {
+  Fault fault;
+  std::int64_t replaced = 0;  // ids that a policy replaced
+};
+
+}  // namespace recsmith::engine

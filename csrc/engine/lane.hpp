@@ -1,0 +1,209 @@
+// Runs the tasks of one core: each call is checked just before the one ahead of it is run, so that its first rows can
+// be prefetched meanwhile and ids are read once from memory.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/prepare.hpp"
+
+namespace recsmith::engine {
+
+// Where vectors go.
+struct Place {
+  float* out;
+  std::int64_t stride;
+  bool stream;
+};
+
+template <class Index>
+class Lane {
+ public:
+  // `partials` gives the buffer of a task that is not direct, by number.
+  Lane(const Input<Index>& input, const IndexFunctions<Index>& functions, const Feature* features,
+       float* const* partials, Scratch& scratch)
+      : input_(input),
+        functions_(functions),
+        features_(features),
+        partials_(partials),
+        scratch_(scratch),
+        room_(scratch.run<Index>().rewritten),
+        preparer_(input, functions, features) {}
+
+  // Serves tasks [begin, end); false when the input is at fault.
+  bool run(const Task* begin, const Task* end) {
+    while (begin < end) {
+      const Task* after = begin + 1;
+      while (after < end && begin->tuning.block > 0 && after->tuning.block == begin->tuning.block &&
+             after->share == begin->share) {
+        ++after;
+      }
+      if (!run_blocks(begin, after)) return false;
+      begin = after;
+    }
+    flush();
+    if (streamed_) fence();
+    return true;
+  }
+
+  const Fault& fault() const { return preparer_.fault; }
+  std::int64_t replaced() const { return preparer_.replaced; }
+
+ private:
+  // Ids checked at a time: few enough to stay in the first cache until they are looked up.
+  static constexpr std::int64_t checked_ids = 1024;
+
+  static void fence() {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+  }
+
+  std::int64_t step(const Task& task, std::int64_t samples) const {
+    if (task.tuning.block > 0) return task.tuning.block;
+    if (task.whole) return std::max<std::int64_t>(samples, 1);
+    const std::int64_t bags = std::max<std::int64_t>(1, input_.batch);
+    const std::int64_t length = input_.offsets == nullptr ? 1 : bag_length_;
+    return std::max<std::int64_t>(std::min(bags, checked_ids / length), 8);
+  }
+
+  // Blocks of samples, and in each block all tasks.
+  bool run_blocks(const Task* begin, const Task* end) {
+    const std::int64_t first = begin->share.first(input_.batch), last = begin->share.last(input_.batch);
+    if (input_.offsets != nullptr) bag_length_ = mean_length(begin->feature, first, last);
+    const std::int64_t size = step(*begin, last - first);
+    for (std::int64_t s0 = first; s0 < last; s0 += size) {
+      const std::int64_t s1 = std::min(last, s0 + size);
+      for (const Task* task = begin; task < end; ++task) {
+        const bool done = features_[task->feature].pooling == Pooling::none ? unpooled(*task, s0, s1)
+                                                                             : pooled(*task, s0, s1);
+        if (!done) return false;
+      }
+    }
+    return true;
+  }
+
+  // Only a guide for the step, since the offsets have not been checked yet.
+  std::int64_t mean_length(std::int32_t feature, std::int64_t first, std::int64_t last) const {
+    if (last <= first) return 1;
+    const Index* offsets = input_.offsets + feature * input_.batch;
+    const double ids = static_cast<double>(offsets[last]) - static_cast<double>(offsets[first]);
+    const double mean = ids / static_cast<double>(last - first);
+    return mean >= 1 && mean < 1e9 ? static_cast<std::int64_t>(mean) : 1;
+  }
+
+  bool pooled(const Task& task, std::int64_t s0, std::int64_t s1) {
+    Piece<Index> piece;
+    if (!preparer_.pooled(task, s0, s1, room_[slot_], piece)) return false;
+    const Feature& feature = features_[task.feature];
+    const bool mean = feature.pooling == Pooling::mean && !task.sharded;
+    const Place first = place_of(task);
+    put(task, piece, {first.out + s0 * first.stride, first.stride, first.stream}, mean);
+    return true;
+  }
+
+  // Of sample 0. Partial sums are read again soon, so they are never streamed past the caches.
+  Place place_of(const Task& task) const {
+    if (task.direct) return {input_.out + features_[task.feature].column, input_.out_stride, task.tuning.stream};
+    const std::int64_t dim = task.rows.dim;
+    return {partials_[task.number] - task.share.first(input_.batch) * dim, dim, false};
+  }
+
+  // Vectors of an unpooled feature lie in the order of its ids.
+  bool unpooled(const Task& task, std::int64_t s0, std::int64_t s1) {
+    Span span;
+    if (!preparer_.place(task.feature, s0, s1, span)) return false;
+    const Feature& feature = features_[task.feature];
+    const std::int64_t dim = task.rows.dim, count = span.last - span.first;
+    const std::int64_t start = input_.offsets == nullptr ? task.feature * input_.batch
+                                                         : input_.offsets[task.feature * input_.batch];
+    float* out = input_.sequences[task.feature] + (span.first - start) * dim;
+    if (count == 0) return true;
+    if (!task.sharded && !feature.padded &&
+        functions_.first_outside(input_.values + span.first, count, feature.rows.count) == count) {
+      const float* weights = feature.weighted && input_.weights != nullptr ? input_.weights + span.first : nullptr;
+      put(task, {input_.values + span.first, nullptr, weights, count, 0, count}, {out, dim, task.tuning.stream}, false);
+      return true;
+    }
+    return scattered(task, s0, s1, span, out);
+  }
+
+  // Gathers what is left of the ids and puts each vector in its place. Padding gives zeros.
+  bool scattered(const Task& task, std::int64_t s0, std::int64_t s1, const Span& span, float* out) {
+    flush();
+    Piece<Index> piece;
+    Rewritten<Index>& room = room_[slot_];
+    if (!preparer_.rewrite(task, s0, s1, span, room, piece)) return false;
+    const std::int64_t dim = task.rows.dim;
+    const auto bytes = static_cast<std::size_t>(dim) * sizeof(float);
+    float* rows = scratch_.rows.at_least(std::max<std::int64_t>(1, piece.end * dim));
+    put(task, {piece.ids, nullptr, piece.weights, piece.end, 0, piece.end}, {rows, dim, false}, false);
+    flush();
+    const std::int64_t* positions = room.positions.at_least(0);
+    for (std::int64_t i = 0; i < piece.end; ++i) std::memcpy(out + positions[i] * dim, rows + i * dim, bytes);
+    // One shard of the table clears the padding for all.
+    const Feature& feature = features_[task.feature];
+    if (!feature.padded || task.first_row != 0) return true;
+    for (std::int64_t k = span.first; k < span.last; ++k) {
+      if (input_.values[k] == feature.padding_id) std::memset(out + (k - span.first) * dim, 0, bytes);
+    }
+    return true;
+  }
+
+  // Lets the call at hand know what follows, runs it, and keeps the new one at hand.
+  void put(const Task& task, const Piece<Index>& piece, Place place, bool mean) {
+    const std::int64_t ids = piece.end - piece.begin;
+    if (pending_ != nullptr) {
+      next_ = {task.rows, piece.ids + piece.begin, ids, task.tuning.level, task.tuning.distance};
+      call_.next = ids > 0 ? &next_ : nullptr;
+      pending_(call_);
+    } else if (ids > 0 && task.tuning.level != Prefetch::none) {
+      functions_.prefetch(task.rows, piece.ids + piece.begin, std::min<std::int64_t>(ids, task.tuning.distance),
+                          task.tuning.level);
+    }
+    pending_ = task.kernel<Index>();
+    call_ = {.rows = task.rows,
+             .ids = piece.ids,
+             .ids_end = piece.ids + piece.end,
+             .offsets = piece.offsets,
+             .weights = piece.weights,
+             .samples = piece.samples,
+             .out = place.out,
+             .out_stride = place.stride,
+             .mean = mean,
+             .stream = place.stream,
+             .level = task.tuning.level,
+             .distance = task.tuning.distance,
+             .next = nullptr,
+             .scratch = nullptr,
+             .scratch_bytes = 0};
+    if (task.whole) {
+      call_.scratch = scratch_.kernel.at_least(Scratch::kernel_bytes);
+      call_.scratch_bytes = Scratch::kernel_bytes;
+    }
+    streamed_ |= place.stream;
+    slot_ ^= 1;
+  }
+
+  void flush() {
+    if (pending_ == nullptr) return;
+    pending_(call_);
+    pending_ = nullptr;
+  }
+
+  const Input<Index>& input_;
+  const IndexFunctions<Index>& functions_;
+  const Feature* features_;
+  float* const* partials_;
+  Scratch& scratch_;
+  Rewritten<Index>* room_;
+  Preparer<Index> preparer_;
+  Kernel<Index> pending_ = nullptr;
+  Call<Index> call_{};
+  Next<Index> next_{};
+  int slot_ = 0;
+  std::int64_t bag_length_ = 1;
+  bool streamed_ = false;
+};
+
+}  // namespace recsmith::engine
