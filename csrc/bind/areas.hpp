@@ -6,5 +6,6 @@
 namespace recsmith {
 
 void bind_kernels(nanobind::module_& m);
+void bind_engine(nanobind::module_& m);
 
 }  // namespace recsmith

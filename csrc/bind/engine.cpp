@@ -117,14 +117,16 @@ class Executor {
     });
   }
 
-  // Ids that were replaced. `sequences` holds an array a feature, None for pooled ones.
-  std::int64_t run(nb::handle values, nb::handle offsets, nb::handle weights, nb::handle out, nb::handle sequences,
-                   bool rest) {
-    return guarded([&]() -> std::int64_t {
+  // The pooled vectors and how many ids were replaced. `sequences` holds an array a feature, None for pooled ones.
+  std::tuple<nb::object, std::int64_t> run(nb::handle values, nb::handle offsets, nb::handle weights, nb::handle out,
+                                           nb::handle sequences, bool rest) {
+    return guarded([&]() -> std::tuple<nb::object, std::int64_t> {
       Arrays arrays;
       open(arrays, values, offsets, weights);
-      arrays.out.matrix(out.ptr(), "out", arrays.batch, width_);
-      if (!unpooled_) return dispatch(arrays, nullptr, rest ? After::sleep : After::spin);
+      nb::object result = out.is_none() ? outputs_.take(arrays.batch) : nb::borrow(out);
+      arrays.out.matrix(result.ptr(), "out", arrays.batch, width_);
+      const After after = rest ? After::sleep : After::spin;
+      if (!unpooled_) return {result, dispatch(arrays, nullptr, after)};
       const auto& features = bound_->engine.features();
       std::vector<float*> places(features.size(), nullptr);
       std::vector<View> views(features.size());
@@ -134,7 +136,7 @@ class Executor {
         views[f].matrix(array.ptr(), "sequence", ids_of(arrays, f), features[f].rows.dim);
         places[f] = views[f].data<float>();
       }
-      return dispatch(arrays, places.data(), rest ? After::sleep : After::spin);
+      return {result, dispatch(arrays, places.data(), after)};
     });
   }
 
@@ -279,12 +281,12 @@ void bind_engine(nb::module_& m) {
                     nb::object>(),
            nb::arg("target"), nb::arg("tables"), nb::arg("features"), nb::arg("buckets"), nb::arg("processors"),
            nb::arg("width"), nb::arg("memory"), nb::arg("fault"), nb::arg("malformed"))
-      .def("lookup", &Executor::lookup, nb::arg("values"), nb::arg("offsets") = nb::none(),
+      .def("lookup", &Executor::lookup, nb::arg("values").none(), nb::arg("offsets") = nb::none(),
            nb::arg("weights") = nb::none(), nb::arg("out") = nb::none(),
            "Pooled vectors [B, width] of the ids; `out` is written to when given.")
-      .def("run", &Executor::run, nb::arg("values"), nb::arg("offsets"), nb::arg("weights"), nb::arg("out"),
-           nb::arg("sequences"), nb::arg("rest"),
-           "Looks ids up into `out` and `sequences`; how many ids were replaced. `rest` sends the threads to sleep.")
+      .def("run", &Executor::run, nb::arg("values").none(), nb::arg("offsets").none(),
+           nb::arg("weights").none(), nb::arg("out").none(), nb::arg("sequences").none(), nb::arg("rest"),
+           "Looks ids up into `out` and `sequences`: (pooled, ids replaced). `rest` sends the threads to sleep.")
       .def("close", &Executor::close, "Gives back threads and memory.")
       .def_prop_ro("replaced", &Executor::replaced, "Ids that calls of `lookup` have replaced so far.")
       .def_prop_ro("threads", &Executor::threads)

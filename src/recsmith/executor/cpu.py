@@ -1,0 +1,138 @@
+"""A plan bound to this machine's CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith.spec import Batch, InputError, Jagged, Looked, Model, Prediction
+from recsmith.spec.batch import Ids
+
+from .dense import Dense
+from .memory import TableMemory
+
+
+class CpuExecutable:
+    """Looks ids up and predicts. Safe from several threads at once; a context manager.
+
+    Attributes:
+        lookup_arrays: the fast path, straight into native code:
+            `lookup_arrays(values, offsets=None, weights=None, out=None) -> [B, width]`, arrays as in `Jagged`
+            (contiguous; ids and offsets of one integer type). `out` is written to and returned when given. Without
+            it the array returned is used again for a later call once nothing refers to it any more. Not for models
+            with unpooled features.
+    """
+
+    def __init__(self, model: Model, engine: Any, memory: TableMemory, dense: Dense | None) -> None:
+        self.model = model
+        self._engine = engine
+        self._memory = memory
+        self._dense = dense
+        self._unpooled = [i for i, feature in enumerate(model.features) if feature.pooling == "none"]
+        self.lookup_arrays: Callable[..., NDArray[np.float32]] = engine.lookup
+
+    @property
+    def isa(self) -> str:
+        """The instruction set whose kernels run."""
+        return str(self._engine.target)
+
+    @property
+    def threads(self) -> int:
+        """Threads that serve large batches, the caller's included; 0 once closed."""
+        return int(self._engine.threads)
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of tables copied into the arena, each counted once."""
+        return self._memory.nbytes
+
+    @property
+    def huge_bytes(self) -> int:
+        """Bytes of tables that really are on huge pages."""
+        return self._memory.huge_bytes()
+
+    def lookup(self, ids: Jagged, out: NDArray[np.float32] | None = None) -> Looked:
+        """The look-up's output.
+
+        Args:
+            ids: the ids of all features.
+            out: [B, width] float32 to write to; its columns must be adjacent.
+
+        Raises:
+            InputError: arrays, offsets or lengths are wrong. `out` may have been written to in part.
+            IdRangeError: an id lies outside its table and the feature's policy is `error`.
+        """
+        return self._lookup(ids, out, rest=False)
+
+    def run(self, batch: Batch) -> Prediction:
+        """The model's output for the batch.
+
+        Raises:
+            InputError: as `lookup`; or the model has no dense part, or the dense inputs are missing or misshapen.
+        """
+        if self._dense is None:
+            raise InputError("run", f"model '{self.model.name}' has no dense part", "Call lookup instead.")
+        looked = self._lookup(batch.sparse, self._dense.room(batch.sparse.batch), rest=True)
+        return Prediction(self._dense.finish(batch.dense, looked), looked.replaced)
+
+    def close(self) -> None:
+        """Give back threads and memory; calls under way finish first."""
+        self._engine.close()
+        self._memory = TableMemory({}, None, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lookup(self, ids: Jagged, out: NDArray[np.float32] | None, *, rest: bool) -> Looked:
+        values, offsets = ids.values, ids.offsets
+        bags = ids.batch * len(self.model.features)
+        found = len(values) if offsets is None else len(offsets) - 1
+        if found != bags:
+            raise InputError(
+                "lookup",
+                f"a batch of {ids.batch} has {bags} bags over {len(self.model.features)} features, "
+                f"but {'offsets' if offsets is not None else 'values (one id a bag)'} give {found}",
+                "Pass offsets of length F*B + 1.",
+            )
+        if offsets is not None and offsets.dtype != values.dtype:
+            offsets = _same_type(values, offsets)
+        sequences = self._sequences(offsets, len(values), ids.batch) if self._unpooled else None
+        pooled, replaced = self._engine.run(values, offsets, ids.weights, out, sequences, rest)
+        if sequences is None:
+            return Looked(pooled, {}, replaced)
+        named = {self.model.features[i].name: array for i in self._unpooled if (array := sequences[i]) is not None}
+        return Looked(pooled, named, replaced)
+
+    def _sequences(self, offsets: Ids | None, length: int, batch: int) -> list[NDArray[np.float32] | None]:
+        """An array for each unpooled feature."""
+        arrays: list[NDArray[np.float32] | None] = [None] * len(self.model.features)
+        for i in self._unpooled:
+            count = batch if offsets is None else int(offsets[(i + 1) * batch]) - int(offsets[i * batch])
+            feature = self.model.features[i]
+            if not 0 <= count <= length:
+                raise InputError(
+                    "lookup",
+                    f"the bags of feature '{feature.name}' hold {count} of {length} values",
+                    "Offsets must not fall, and end at the number of values.",
+                )
+            arrays[i] = np.empty((count, self.model.table_of(feature).dim), np.float32)
+        return arrays
+
+
+def _same_type(values: Ids, offsets: Ids) -> Ids:
+    """`offsets` in the integer type of `values`; other types are left for the engine to refuse."""
+    known = (np.dtype(np.int32), np.dtype(np.int64))
+    if values.dtype not in known or offsets.dtype not in known:
+        return offsets
+    if values.dtype == np.int32 and len(offsets) and not 0 <= int(offsets.max()) <= np.iinfo(np.int32).max:
+        raise InputError("lookup", "offsets do not fit in the int32 type of the values", "Pass int64 values.")
+    return offsets.astype(np.int32) if values.dtype == np.int32 else offsets.astype(np.int64)

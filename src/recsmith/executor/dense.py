@@ -1,0 +1,148 @@
+"""The dense parts, run by torch in inference mode (torch is imported when the first one is made)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith.spec import InputError, Looked, Mlp, Model, PlanError, UnavailableError, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Buffers of batches above this are not kept.
+_KEPT_BYTES = 256 << 20
+
+_Layer: TypeAlias = "tuple[Tensor, Tensor, str]"
+
+
+class Dense(Protocol):
+    """What comes after the look-up."""
+
+    def room(self, batch: int) -> NDArray[np.float32] | None:
+        """Where the look-up should write, [batch, width]; None leaves the choice to the caller."""
+
+    def finish(self, dense: NDArray[np.float32] | None, looked: Looked) -> NDArray[np.float32]:
+        """The model's output; `looked.pooled` is the array that `room` gave, when it gave one."""
+
+
+def dense_of(model: Model, weights: Weights) -> Dense | None:
+    """The dense part of a DLRM; None when the model has none.
+
+    Raises:
+        UnavailableError: torch is not installed, or the dense part is an exported graph, which needs a callable.
+    """
+    if model.top is not None and model.interaction is not None:
+        return Dlrm(model, weights)
+    if model.graph is not None:
+        raise UnavailableError(
+            "compile", f"model '{model.name}' has an exported dense part", "Pass its callable as dense=."
+        )
+    return None
+
+
+class Dlrm:
+    """Bottom MLP, interaction, top MLP.
+
+    The look-up writes into a buffer [B, bottom + width] whose first columns are the bottom MLP's, so that nothing is
+    concatenated. Buffers belong to a thread.
+    """
+
+    def __init__(self, model: Model, weights: Weights) -> None:
+        self._torch = _import_torch()
+        assert model.interaction is not None and model.top is not None
+        self._kind = model.interaction
+        self._dense_inputs = model.dense_inputs
+        self._bottom = None if model.bottom is None else self._layers(model.bottom, weights)
+        self._top = self._layers(model.top, weights)
+        self._skip = 0 if model.bottom is None else model.bottom.widths[-1]
+        self._columns = self._skip + model.width
+        self._outputs = model.top.widths[-1]
+        self._vectors = self._vectors_of(model) if self._kind.kind == "dot" and self._skip else 0
+        self._pairs = self._pair_index(self._vectors)
+        self._own = threading.local()
+
+    def room(self, batch: int) -> NDArray[np.float32]:
+        """The look-up's columns of this thread's buffer."""
+        return self._buffer(batch)[:batch, self._skip :]
+
+    def finish(self, dense: NDArray[np.float32] | None, looked: Looked) -> NDArray[np.float32]:
+        """[B], or [B, outputs] for more than one output."""
+        batch = len(looked.pooled)
+        torch = self._torch
+        with torch.inference_mode():
+            joined = torch.from_numpy(self._buffer(batch)[:batch])
+            if self._bottom is not None:
+                joined[:, : self._skip] = _run(self._bottom, torch.from_numpy(self._inputs(dense, batch)))
+            out = _run(self._top, self._interact(joined))
+        values: NDArray[np.float32] = out.numpy()
+        return values[:, 0] if self._outputs == 1 else values
+
+    def _interact(self, joined: Tensor) -> Tensor:
+        if not self._vectors:
+            return joined
+        batch = len(joined)
+        x = joined.view(batch, self._vectors, self._skip)
+        products = self._torch.bmm(x, x.transpose(1, 2)).view(batch, self._vectors**2)
+        return self._torch.cat([joined[:, : self._skip], products.index_select(1, self._pairs)], dim=1)
+
+    def _buffer(self, batch: int) -> NDArray[np.float32]:
+        buffer: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
+        if buffer is None or len(buffer) < batch:
+            buffer = np.empty((max(batch, 1), self._columns), np.float32)
+            if buffer.nbytes <= _KEPT_BYTES or not hasattr(self._own, "buffer"):
+                self._own.buffer = buffer
+        return buffer
+
+    def _inputs(self, dense: NDArray[np.float32] | None, batch: int) -> NDArray[np.float32]:
+        if dense is None or dense.shape != (batch, self._dense_inputs):
+            found = "none" if dense is None else str(list(dense.shape))
+            raise InputError("run", f"dense inputs are {found}, wanted [{batch}, {self._dense_inputs}]", "Pass both.")
+        return np.ascontiguousarray(dense, np.float32)
+
+    def _layers(self, part: Mlp, weights: Weights) -> list[_Layer]:
+        found: list[_Layer] = []
+        for layer, activation in enumerate(part.activations):
+            names = (f"{part.prefix}.{layer}.weight", f"{part.prefix}.{layer}.bias")
+            missing = [name for name in names if name not in weights.dense]
+            if missing:
+                raise InputError("compile", f"the weights have no '{missing[0]}'", "Check the checkpoint.")
+            # Copied: torch wants arrays it may write to, and the originals are often memory maps.
+            weight, bias = (self._torch.from_numpy(np.array(weights.dense[name], np.float32)) for name in names)
+            found.append((weight, bias, activation))
+        return found
+
+    def _vectors_of(self, model: Model) -> int:
+        dims = {model.table_of(feature).dim for feature in model.pooled} | {self._skip}
+        if len(dims) > 1:
+            raise PlanError(
+                "compile", f"a dot interaction needs vectors of one length, found {sorted(dims)}", "Check the model."
+            )
+        return len(model.pooled) + 1
+
+    def _pair_index(self, vectors: int) -> Tensor:
+        rows, columns = np.tril_indices(vectors, 0 if self._kind.self_terms else -1)
+        return self._torch.from_numpy(rows * vectors + columns)
+
+
+def _run(layers: list[_Layer], x: Tensor) -> Tensor:
+    for weight, bias, activation in layers:
+        x = bias.addmm(x, weight.t())
+        if activation == "relu":
+            x = x.relu_()
+        elif activation == "sigmoid":
+            x = x.sigmoid_()
+    return x
+
+
+def _import_torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            "compile", "the dense part needs torch, which is missing", "pip install torch"
+        ) from error
+    return torch

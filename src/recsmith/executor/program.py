@@ -1,0 +1,97 @@
+"""A plan in the numbers that the native engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsmith.spec import Bucket, Feature, Model, Placement, Plan, UnavailableError
+
+from .lanes import Lanes
+from .memory import Placed
+
+_FLOWS = {"gm": 0, "l1": 1, "gm_ub": 2, "l1_ub": 3}
+_ROW_TYPES = {"fp32": 0, "fp16": 1, "bf16": 2, "int8": 3, "int4": 4}
+_LEVELS = {"none": 0, "t0": 1, "t1": 2, "nta": 3}
+_POOLINGS = {"sum": 0, "mean": 1, "none": 2}
+_POLICIES = {"error": 0, "clamp": 1, "wrap": 2, "default": 3}
+_MODULO = 4
+
+
+def tables(model: Model, placed: Mapping[str, Placed]) -> list[Any]:
+    """Per table: address, rows, stride, dim, row type."""
+    return [
+        (
+            placed[table.name].address,
+            table.rows,
+            placed[table.name].stride_bytes,
+            table.dim,
+            _ROW_TYPES[table.format.dtype],
+        )
+        for table in model.tables
+    ]
+
+
+def features(model: Model) -> list[Any]:
+    """Per feature: table, column, pooling, weighted, padding id, policy, default row."""
+    numbers = {table.name: i for i, table in enumerate(model.tables)}
+    columns = model.columns
+    return [
+        (
+            numbers[feature.table],
+            columns.get(feature.name, 0),
+            _POOLINGS[feature.pooling],
+            feature.weighted,
+            feature.padding_id,
+            _policy(feature),
+            feature.id_map.default_row,
+        )
+        for feature in model.features
+    ]
+
+
+def buckets(model: Model, plan: Plan, lanes: Lanes) -> list[Any]:
+    """Per bucket: largest batch, number of stages, tasks in the plan's order.
+
+    Raises:
+        UnavailableError: the plan asks for a data flow or an output that this executor does not have.
+    """
+    numbers = {feature.name: i for i, feature in enumerate(model.features)}
+    return [(bucket.batch_up_to, len(bucket.stages), _tasks(bucket, numbers, lanes)) for bucket in plan.buckets]
+
+
+def _policy(feature: Feature) -> int:
+    # Modulo is what the feature's ids mean; nothing is left for the policy to do.
+    return _MODULO if feature.id_map.kind == "modulo" else _POLICIES[feature.id_map.out_of_range]
+
+
+def _tasks(bucket: Bucket, numbers: Mapping[str, int], lanes: Lanes) -> list[Any]:
+    alone = len(bucket.cores) == 1
+    found = []
+    for at, stage in enumerate(bucket.stages):
+        if type(stage.output).__name__ != "Materialise":
+            raise UnavailableError("compile", "this executor cannot fuse look-ups with the interaction", "Materialise.")
+        for placement in stage.placements:
+            if placement.strategy not in _FLOWS:
+                raise UnavailableError(
+                    "compile",
+                    f"feature '{placement.feature}' asks for strategy '{placement.strategy}', which has no CPU kernel",
+                    f"Choose from: {', '.join(_FLOWS)}.",
+                )
+            parts = placement.samples.split(len(placement.cores))
+            for core, part in zip(placement.cores, parts, strict=True):
+                share = (part.start.numerator, part.start.denominator, part.stop.numerator, part.stop.denominator)
+                where = (numbers[placement.feature], at, 0 if alone else lanes.of[core])
+                found.append(_task(placement, where, share))
+    return found
+
+
+def _task(placement: Placement, where: tuple[int, int, int], share: tuple[int, int, int, int]) -> Any:
+    tuning = placement.tuning
+    return (
+        where,
+        (placement.shard.start, placement.shard.stop),
+        share,
+        _FLOWS[placement.strategy],
+        (tuning.prefetch_distance, _LEVELS[tuning.prefetch_level], tuning.block, tuning.stores == "stream"),
+    )
