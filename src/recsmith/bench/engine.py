@@ -1,0 +1,87 @@
+"""What the look-up benchmark times: anything that turns ids into pooled vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith.spec import Jagged, Model, UnavailableError
+from recsmith.spec.platform import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every engine gets: one shared copy of the weights, and the form of the batches to come.
+
+    Attributes:
+        buffer: [bytes] uint8, all tables one after the other in the model's order, without gaps.
+        tables: table name to its rows, views of `buffer` (as in `Weights.tables`).
+        bag_lengths: ids in each bag, one a feature, when they do not vary; None when they do.
+        threads: how many an engine may use.
+    """
+
+    model: Model
+    buffer: NDArray[np.uint8]
+    tables: dict[str, NDArray[np.generic]]
+    batch: int
+    bag_lengths: tuple[int, ...] | None
+    threads: int
+    pages: Page
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether every bag holds one id."""
+        return self.bag_lengths is not None and set(self.bag_lengths) == {1}
+
+    @property
+    def dims(self) -> list[int]:
+        """Elements of each feature's vector, in order."""
+        return [self.model.table_of(feature).dim for feature in self.model.features]
+
+    @property
+    def feature_tables(self) -> list[NDArray[np.generic]]:
+        """Each feature's table, in order."""
+        return [self.tables[feature.table] for feature in self.model.features]
+
+    def require_float32(self, engine: str) -> None:
+        """Return when rows are stored as float32.
+
+        Raises:
+            UnavailableError: they are not.
+        """
+        found = {table.format.dtype for table in self.model.tables}
+        if found != {"fp32"}:
+            raise UnavailableError(
+                "bench", f"{engine} cannot read the shared {', '.join(sorted(found))} rows into float32 vectors"
+            )
+
+
+class Engine(Protocol):
+    """One way of looking up.
+
+    Attributes:
+        name: as the result calls it.
+        version: of the library.
+        settings: what was chosen for it, in words.
+        op_based: whether it goes through a framework's operators, as opposed to one purpose-made kernel.
+    """
+
+    name: str
+    version: str
+    settings: str
+    op_based: bool
+
+    def prepare(self, ids: Jagged) -> Any:
+        """The batch in the engine's own form. Not timed."""
+
+    def call(self, prepared: Any) -> Any:
+        """The look-up: the public Python call. Timed."""
+
+    def output(self, result: Any) -> NDArray[np.float32]:
+        """What `call` returned, as [B, width]."""
+
+    def close(self) -> None:
+        """Give back threads and memory."""

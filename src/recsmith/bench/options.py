@@ -1,0 +1,45 @@
+"""What a look-up benchmark is asked to do."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recsmith.spec import Record
+from recsmith.spec.platform import Page
+from recsmith.spec.row_format import RowDtype
+
+
+class LookupOptions(Record, frozen=True):
+    """One case of `recsmith bench lookup`.
+
+    Attributes:
+        workload: a name of `data.shapes.names()`.
+        dim: elements a row, for all tables; None keeps the workload's own.
+        ids: `uniform`, `zipf:ALPHA`, `fixed` or `trace:FILE`.
+        lengths: whether bags hold exactly the pooling factor or vary around it.
+        max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
+        platform: file of a measured platform; None probes this machine (modelled speeds).
+        strategies: those the planner may use; empty means all.
+        fuse: with which part of the model the look-up is fused; only `none` is built.
+        against: names of `bench.peers.PEERS`.
+        rounds: samples of every engine, at least 15 for a figure to be quoted.
+        sample_s: least duration of one sample; as many calls as that takes are timed together.
+    """
+
+    workload: str
+    batch: int
+    dim: int | None = None
+    ids: str = "uniform"
+    lengths: Literal["exact", "poisson"] = "exact"
+    threads: int = 1
+    dtype: RowDtype = "fp32"
+    pages: Page = "huge"
+    planner: str = "auto"
+    strategies: tuple[str, ...] = ()
+    platform: str | None = None
+    fuse: Literal["none"] = "none"
+    max_bytes: int | None = None
+    against: tuple[str, ...] = ("torch", "compile", "fbgemm", "zentorch", "onnxruntime", "numba")
+    rounds: int = 15
+    sample_s: float = 2e-3
+    seed: int = 0

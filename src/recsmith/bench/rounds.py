@@ -1,0 +1,94 @@
+"""Interleaved timing: every engine once a round, in rotating order, every call on a batch of its own."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from recsmith.spec import Jagged, Measurement, Progress
+
+from .engine import Engine
+
+# Other engines' threads go to sleep in this time, so that they do not run beside the one that is timed.
+_SETTLE_S = 0.01
+_TRIAL_CALLS = 6
+_MOST_CALLS = 4096
+
+
+@dataclass(slots=True)
+class Pool:
+    """Batches handed out one after the other, so that none is used twice before all are used once."""
+
+    batches: Sequence[Jagged]
+    used: int = 0
+
+    def take(self, count: int) -> list[Jagged]:
+        """The next `count` batches."""
+        taken = [self.batches[(self.used + i) % len(self.batches)] for i in range(count)]
+        self.used += count
+        return taken
+
+
+def calls_per_sample(engine: Engine, pool: Pool, sample_s: float) -> int:
+    """How many calls take about `sample_s` together."""
+    seconds = [_timed(engine, pool, 1) for _ in range(_TRIAL_CALLS)]
+    return max(1, min(_MOST_CALLS, math.ceil(sample_s / min(seconds))))
+
+
+def warm_up_calls(calls: int) -> int:
+    """Untimed calls before a sample of `calls`: they wake the engine's threads and load its code."""
+    return 1 + calls // 8
+
+
+def interleaved(
+    engines: Mapping[str, Engine], calls: Mapping[str, int], pool: Pool, rounds: int, progress: Progress | None = None
+) -> dict[str, list[float]]:
+    """Seconds a call, engine to one number a round."""
+    found: dict[str, list[float]] = {name: [] for name in engines}
+    names = list(engines)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(rounds):
+            for step in range(len(names)):
+                name = names[(turn + step) % len(names)]
+                found[name].append(_sample(engines[name], pool, calls[name]))
+            gc.collect()
+            if progress:
+                progress("measuring", turn + 1, rounds)
+    finally:
+        if collecting:
+            gc.enable()
+    return found
+
+
+def _sample(engine: Engine, pool: Pool, calls: int) -> float:
+    warm = warm_up_calls(calls)
+    time.sleep(_SETTLE_S)
+    _timed(engine, pool, warm)
+    return _timed(engine, pool, calls) / calls
+
+
+def _timed(engine: Engine, pool: Pool, calls: int) -> float:
+    prepared = [engine.prepare(ids) for ids in pool.take(calls)]
+    call, clock = engine.call, time.perf_counter
+    start = clock()
+    for item in prepared:
+        call(item)
+    return clock() - start
+
+
+def measurement(seconds: Sequence[float]) -> Measurement:
+    """Median and quartiles of the samples."""
+    ordered = sorted(seconds)
+    return Measurement(_quantile(ordered, 0.5), _quantile(ordered, 0.25), _quantile(ordered, 0.75), len(ordered))
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    at = share * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (at - low) * (ordered[high] - ordered[low])
