@@ -1,11 +1,11 @@
-"""Interleaved timing: every engine once a round, in rotating order, every call on a batch of its own."""
+"""Interleaved timing: everything once a round, in rotating order, every call on a batch of its own."""
 
 from __future__ import annotations
 
 import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from recsmith.spec import Jagged, Measurement, Progress
@@ -14,8 +14,10 @@ from .engine import Engine
 
 # Other engines' threads go to sleep in this time, so that they do not run beside the one that is timed.
 _SETTLE_S = 0.01
-_TRIAL_CALLS = 6
+_TRIAL_CALLS = 8
 _MOST_CALLS = 4096
+
+Sampler = Callable[[], float]
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class Pool:
 
 def calls_per_sample(engine: Engine, pool: Pool, sample_s: float) -> int:
     """How many calls take about `sample_s` together."""
-    seconds = [_timed(engine, pool, 1) for _ in range(_TRIAL_CALLS)]
+    seconds = [timed(engine, pool, 1) for _ in range(_TRIAL_CALLS)]
     return max(1, min(_MOST_CALLS, math.ceil(sample_s / min(seconds))))
 
 
@@ -43,19 +45,40 @@ def warm_up_calls(calls: int) -> int:
     return 1 + calls // 8
 
 
+def sampler(engine: Engine, pool: Pool, calls: int) -> Sampler:
+    """What yields seconds a call, `calls` calls timed together."""
+
+    def sample() -> float:
+        time.sleep(_SETTLE_S)
+        timed(engine, pool, warm_up_calls(calls))
+        return timed(engine, pool, calls) / calls
+
+    return sample
+
+
+def timed(engine: Engine, pool: Pool, calls: int) -> float:
+    """Seconds of `calls` calls; batches are brought into the engine's form before the clock starts."""
+    prepared = [engine.prepare(ids) for ids in pool.take(calls)]
+    call, clock = engine.call, time.perf_counter
+    start = clock()
+    for item in prepared:
+        call(item)
+    return clock() - start
+
+
 def interleaved(
-    engines: Mapping[str, Engine], calls: Mapping[str, int], pool: Pool, rounds: int, progress: Progress | None = None
+    samplers: Mapping[str, Sampler], rounds: int, progress: Progress | None = None
 ) -> dict[str, list[float]]:
-    """Seconds a call, engine to one number a round."""
-    found: dict[str, list[float]] = {name: [] for name in engines}
-    names = list(engines)
+    """Each sampler's yield, one number a round."""
+    found: dict[str, list[float]] = {name: [] for name in samplers}
+    names = list(samplers)
     collecting = gc.isenabled()
     gc.disable()
     try:
         for turn in range(rounds):
             for step in range(len(names)):
                 name = names[(turn + step) % len(names)]
-                found[name].append(_sample(engines[name], pool, calls[name]))
+                found[name].append(samplers[name]())
             gc.collect()
             if progress:
                 progress("measuring", turn + 1, rounds)
@@ -65,29 +88,14 @@ def interleaved(
     return found
 
 
-def _sample(engine: Engine, pool: Pool, calls: int) -> float:
-    warm = warm_up_calls(calls)
-    time.sleep(_SETTLE_S)
-    _timed(engine, pool, warm)
-    return _timed(engine, pool, calls) / calls
-
-
-def _timed(engine: Engine, pool: Pool, calls: int) -> float:
-    prepared = [engine.prepare(ids) for ids in pool.take(calls)]
-    call, clock = engine.call, time.perf_counter
-    start = clock()
-    for item in prepared:
-        call(item)
-    return clock() - start
-
-
 def measurement(seconds: Sequence[float]) -> Measurement:
     """Median and quartiles of the samples."""
     ordered = sorted(seconds)
-    return Measurement(_quantile(ordered, 0.5), _quantile(ordered, 0.25), _quantile(ordered, 0.75), len(ordered))
+    return Measurement(quantile(ordered, 0.5), quantile(ordered, 0.25), quantile(ordered, 0.75), len(ordered))
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which `share` of the sorted numbers lie, interpolated."""
     at = share * (len(ordered) - 1)
     low = math.floor(at)
     high = min(low + 1, len(ordered) - 1)

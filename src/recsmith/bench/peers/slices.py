@@ -37,11 +37,13 @@ class Slices:
         for inbox, item in zip(self._inboxes, items[1:], strict=True):
             inbox.put(item)
         results = [self._function(items[0])] + [None] * (len(items) - 1)
+        failed = None
+        # All answers are taken even if one is an error: the next call must not find them.
         for _ in self._inboxes:
-            at, result, error = self._outbox.get()
-            if error is not None:
-                raise error
-            results[at] = result
+            at, results[at], error = self._outbox.get()
+            failed = failed or error
+        if failed is not None:
+            raise failed
         return results
 
     def close(self) -> None:

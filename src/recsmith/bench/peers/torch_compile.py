@@ -33,13 +33,15 @@ class Compiled:
         single = [False] * len(self._weights)
         if setup.bag_lengths is not None:
             single = [length == 1 for length in setup.bag_lengths]
+        # Sizes that change from batch to batch would be compiled anew each time.
+        dynamic = setup.bag_lengths is None
         self.settings = (
-            f"torch.compile(dynamic=False): F.embedding for {sum(single)} features with one id a bag, "
+            f"torch.compile(dynamic={dynamic}): F.embedding for {sum(single)} features with one id a bag, "
             f"F.embedding_bag for {len(single) - sum(single)}, + cat; {setup.threads} intra-op threads"
         )
         # A compiled graph a batch size and model; the default limit counts all of them in one process.
         torch._dynamo.config.cache_size_limit = max(256, torch._dynamo.config.cache_size_limit)
-        self._compiled = torch.compile(_written_for(single, self._weights), dynamic=False)
+        self._compiled = torch.compile(_written_for(single, self._weights), dynamic=dynamic)
 
     def prepare(self, ids: Jagged) -> Any:
         """Ids and offsets of each feature."""

@@ -1,0 +1,150 @@
+"""`recsmith bench lookup`: every engine on the same weights, ids and pages, timed in turns in one process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+from recsmith.data import distributions, shapes, synthetic
+from recsmith.platforms import load
+from recsmith.spec import Jagged, Platform, Progress, RecsmithError
+
+from . import expected, ours, process, records, rounds
+from .bound import PointerList
+from .engine import Engine, Setup
+from .options import LookupOptions
+from .peers import PEERS
+from .result import OURS, summarise
+from .session import Bench
+from .tables import SharedTables
+
+_TRIAL_BATCHES = 96
+_SINGLE_SAMPLES = 65_536
+_CHECKED = 2
+_BOUND = "bound"
+# Of the last-level cache: ids drawn from a pool this many times as large are no longer in it when they come again.
+_POOL_FACTOR = 4
+
+
+def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -> records.LookupRecord:
+    """Measure one case.
+
+    Tunes the process's allocator (`process.keep_freed_memory`) and, while it measures, pins its threads.
+
+    Args:
+        progress: told how far each step is.
+
+    Raises:
+        RecsmithError: the case itself is impossible, or our own engine fails. Rivals that fail are listed in
+            `missing` with the reason.
+    """
+    allocator = process.keep_freed_memory()
+    bench = _begin(options, progress)
+    with ExitStack() as stack:
+        trial = _batches(bench, _TRIAL_BATCHES, options.seed + 1)
+        _admit_ours(bench, trial, stack)
+        _admit_peers(bench, trial, stack, progress)
+        placement = stack.enter_context(process.pinned(options.threads))
+        pool_of = rounds.Pool(trial)
+        calls = {
+            name: rounds.calls_per_sample(engine, pool_of, options.sample_s) for name, engine in bench.engines.items()
+        }
+        pool = rounds.Pool(_pool(bench, calls, progress))
+        samplers = {name: rounds.sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
+        pointers = PointerList(bench.setup, trial)
+        samplers[_BOUND] = pointers.sampler(pool, calls[OURS])
+        seconds = rounds.interleaved(samplers, options.rounds, progress)
+        bound = pointers.bound(seconds.pop(_BOUND))
+    run = records.Run(records.commit(), records.now(), bench.platform.machine, options.threads, placement, allocator)
+    return summarise(bench, run, pool, calls, seconds, bound, last_level_bytes(bench.platform))
+
+
+def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
+    shape = shapes.shape(options.workload, options.dim, options.max_bytes, options.dtype)
+    laws = distributions.parse(options.ids, [feature.name for feature in shape.model.features])
+    tables = SharedTables(shape.model, options.pages, options.seed, progress)
+    whole = all(factor == int(factor) for factor in shape.pooling_factors)
+    fixed = options.lengths == "exact" and whole and not options.ids.startswith("trace")
+    setup = Setup(
+        model=shape.model,
+        buffer=tables.buffer,
+        tables=tables.tables,
+        batch=options.batch,
+        bag_lengths=tuple(int(factor) for factor in shape.pooling_factors) if fixed else None,
+        threads=options.threads,
+        pages=options.pages,
+    )
+    workload = shape.workload(options.batch, laws, options.ids)
+    return Bench(options, shape, workload, tables, setup, load(options.platform or "cpu"))
+
+
+def _batches(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:
+    return synthetic.batches(
+        bench.shape.model, bench.workload, count, seed, lengths=bench.options.lengths, progress=progress
+    )
+
+
+def _admit_ours(bench: Bench, trial: list[Jagged], stack: ExitStack) -> None:
+    bench.bound = ours.bind(bench.setup, bench.workload, bench.options)
+    stack.callback(bench.bound.executable.close)
+    for make in ours.ENGINES:
+        reason = _admit(bench, make(bench.setup, bench.bound.executable), trial)
+        if reason:
+            raise RecsmithError("bench", f"{make.name} {reason}", "This is a fault in recsmith: please report it.")
+
+
+def _admit_peers(bench: Bench, trial: list[Jagged], stack: ExitStack, progress: Progress | None) -> None:
+    for at, peer in enumerate(bench.options.against):
+        for make in _makers(bench, peer):
+            name = getattr(make, "name", peer)
+            try:
+                engine = make(bench.setup)
+                stack.callback(engine.close)
+                reason = _admit(bench, engine, trial)
+            except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
+                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+            if reason:
+                bench.missing.append(records.Missing(name, reason))
+        if progress:
+            progress("starting rivals", at + 1, len(bench.options.against))
+
+
+def _makers(bench: Bench, peer: str) -> Iterable[Callable[[Setup], Engine]]:
+    try:
+        makers: tuple[Callable[[Setup], Engine], ...] = PEERS[peer]
+    except RecsmithError as error:
+        if peer not in PEERS.names():
+            raise
+        bench.missing.append(records.Missing(peer, error.problem))
+        return ()
+    except Exception as error:  # an installed library that fails to load
+        bench.missing.append(records.Missing(peer, f"cannot be imported: {type(error).__name__}: {error}"))
+        return ()
+    return makers
+
+
+def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
+    """Add the engine, or say what is wrong with its output."""
+    for ids in trial[:_CHECKED]:
+        wanted_BW = expected.pooled(bench.shape.model, bench.tables.tables, ids)
+        problem = expected.disagreement(engine.output(engine.call(engine.prepare(ids))), wanted_BW)
+        if problem:
+            return problem
+    bench.engines[engine.name] = engine
+    return ""
+
+
+def _pool(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
+    """Enough batches that none repeats, or that they have left the caches when they do."""
+    needed = bench.options.rounds * sum(count + rounds.warm_up_calls(count) for count in [*calls.values(), calls[OURS]])
+    if bench.options.batch == 1:
+        return _batches(bench, _SINGLE_SAMPLES, bench.options.seed, progress)
+    per_batch = 8 * bench.options.batch * bench.shape.lookups_per_sample
+    large = math.ceil(_POOL_FACTOR * last_level_bytes(bench.platform) / per_batch)
+    return _batches(bench, max(2, min(needed, large)), bench.options.seed, progress)
+
+
+def last_level_bytes(platform: Platform) -> int:
+    """Bytes of the largest cache, as the machine reports it."""
+    return max((memory.capacity_bytes for memory in platform.memories if memory.kind == "cache"), default=32 << 20)

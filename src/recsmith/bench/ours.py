@@ -1,0 +1,137 @@
+"""Our own engine, planned and bound as a user would, over the shared copy of the weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith import __version__
+from recsmith.cost.fitted import FittedCost
+from recsmith.planner import PLANNERS
+from recsmith.platforms import load, restrict
+from recsmith.representations import REPRESENTATIONS
+from recsmith.spec import Executable, Jagged, Objective, Plan, Platform, Problem, Weights, Workload
+from recsmith.strategies import STRATEGIES
+
+from .engine import Setup
+from .options import LookupOptions
+from .records import PlanSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A plan and what runs it.
+
+    Attributes:
+        executable: reads the shared rows where they are.
+    """
+
+    plan: Plan
+    platform: Platform
+    executable: Any
+
+    @property
+    def predicted_s(self) -> float | None:
+        """What the cost model expected, if the plan says."""
+        return self.plan.predicted[0].total.seconds if self.plan.predicted else None
+
+    def summary(self, batch: int) -> PlanSummary:
+        """The plan in a few words."""
+        bucket = self.plan.bucket(batch)
+        placements = Counter(placement.strategy for stage in bucket.stages for placement in stage.placements)
+        return PlanSummary(
+            planner=self.plan.planner,
+            plan_digest=self.plan.digest(),
+            isa=str(self.executable.isa),
+            cores=bucket.cores,
+            placements=dict(placements),
+            notes=self.plan.notes,
+            predicted_source=self.plan.predicted[0].total.source if self.plan.predicted else "",
+            platform_source=self.platform.source,
+        )
+
+
+def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
+    """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
+    platform = restrict(load(options.platform or "cpu"), options.threads)
+    lower = REPRESENTATIONS["table"]().lower
+    ops = tuple(op for feature in setup.model.features for op in lower(feature))
+    problem = Problem(setup.model, ops, Objective((workload,)), platform)
+    strategies = {name: STRATEGIES[name]() for name in options.strategies or STRATEGIES.names()}
+    plan = PLANNERS[options.planner]().plan(problem, strategies, FittedCost())
+    executor: Any = import_module("recsmith.executor")
+    executable = executor.compile(setup.model, plan, Weights(setup.tables), platform=platform, pages="borrow")
+    return Bound(plan, platform, executable)
+
+
+class Ours:
+    """`executable.lookup(ids)`: ids checked, output allocated by the engine."""
+
+    name = "recsmith"
+    op_based = False
+
+    def __init__(self, setup: Setup, executable: Executable) -> None:
+        self.version = __version__
+        self.settings = f"executable.lookup(ids), ids checked, rows shared, {setup.threads} threads"
+        self._executable = executable
+
+    def prepare(self, ids: Jagged) -> Any:
+        """The batch as it is."""
+        return ids
+
+    def call(self, prepared: Any) -> Any:
+        """The look-up's output."""
+        return self._executable.lookup(prepared)
+
+    def output(self, result: Any) -> NDArray[np.float32]:
+        """[B, width]."""
+        return result.pooled
+
+    def close(self) -> None:
+        """Nothing: whoever bound the executable closes it."""
+
+
+class OursInto(Ours):
+    """The same into the caller's buffer."""
+
+    name = "recsmith[out=]"
+
+    def __init__(self, setup: Setup, executable: Executable) -> None:
+        super().__init__(setup, executable)
+        self.settings = f"executable.lookup(ids, out), ids checked, rows shared, {setup.threads} threads"
+        self._out_BW = np.empty((setup.batch, setup.model.width), np.float32)
+
+    def call(self, prepared: Any) -> Any:
+        """The look-up's output, in the same array each time."""
+        return self._executable.lookup(prepared, self._out_BW)
+
+
+class OursArrays(Ours):
+    """The fast path over plain arrays."""
+
+    name = "recsmith[arrays]"
+
+    def __init__(self, setup: Setup, executable: Any) -> None:
+        super().__init__(setup, executable)
+        self.settings = f"executable.lookup_arrays(values, offsets), ids checked, rows shared, {setup.threads} threads"
+        self._look_up = executable.lookup_arrays
+
+    def prepare(self, ids: Jagged) -> Any:
+        """Values and offsets."""
+        return (ids.values, ids.offsets)
+
+    def call(self, prepared: Any) -> Any:
+        """[B, width]."""
+        return self._look_up(*prepared)
+
+    def output(self, result: Any) -> NDArray[np.float32]:
+        """[B, width]."""
+        return result
+
+
+ENGINES = (Ours, OursInto, OursArrays)

@@ -1,0 +1,150 @@
+"""Parts of the look-up benchmark that need no rival: tables, expectations, pools, rounds, records."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsmith.bench import expected, process, records, rounds
+from recsmith.bench.peers import slices
+from recsmith.bench.tables import SharedTables
+from recsmith.data import shapes, synthetic
+from recsmith.reference import decode, lookup
+from recsmith.spec import Feature, Jagged, Model, RowFormat, Table, Uniform, Weights, Workload
+from recsmith.spec.workload import Access
+
+
+def model(dtype="fp32"):
+    tables = (Table("a", 50, 4, RowFormat(dtype)), Table("b", 7, 8, RowFormat(dtype)))
+    return Model("m", tables, (Feature("x", "a"), Feature("y", "b"), Feature("z", "a")))
+
+
+def batch_of(m, factors=(1, 3, 2), batch=5):
+    accesses = tuple(Access(f.name, factor, Uniform()) for f, factor in zip(m.features, factors, strict=True))
+    return synthetic.batches(m, Workload("w", batch, accesses), 1, lengths="poisson")[0]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", "int8", "int4"])
+@pytest.mark.parametrize("pages", ["4k", "huge"])
+def test_tables_lie_in_one_buffer_and_hold_usable_numbers(dtype, pages):
+    m = model(dtype)
+    shared = SharedTables(m, pages)
+    assert shared.buffer.nbytes == m.nbytes
+    start = shared.buffer.ctypes.data
+    for table in m.tables:
+        assert shared.tables[table.name].ctypes.data == start
+        start += table.nbytes
+        values = decode(shared.tables[table.name], table)
+        assert values.shape == (table.rows, table.dim)
+        assert np.abs(values).max() <= 1.1 and np.abs(values).mean() > 0.2
+
+
+def test_huge_pages_are_seen_in_the_system_and_4k_are_not():
+    m = Model("m", (Table("a", 100_000, 64),), (Feature("x", "a"),))
+    assert SharedTables(m, "4k").huge_share == 0
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not setting.exists() or "[never]" in setting.read_text():
+        pytest.skip("the system gives no huge pages")
+    assert SharedTables(m, "huge").huge_share > 0.5
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_expectations_agree_with_the_oracle(dtype):
+    m = model(dtype)
+    shared = SharedTables(m, "4k")
+    for ids in (batch_of(m), Jagged(np.array([0, 49, 6, 0, 1, 2]), None, 2)):
+        wanted, _ = lookup(m, Weights(shared.tables), ids)
+        assert expected.pooled(m, shared.tables, ids) == pytest.approx(wanted)
+
+
+def test_disagreement_is_put_in_words():
+    good = np.ones((2, 3))
+    assert expected.disagreement(good, good) == ""
+    assert "shape [2, 2]" in expected.disagreement(good[:, :2], good)
+    assert "off by" in expected.disagreement(good + 1e-4, good)
+    assert "off by nan" in expected.disagreement(good * np.nan, good)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_slices_of_a_batch_look_up_the_same(parts):
+    m = model()
+    shared = SharedTables(m, "4k")
+    ids = batch_of(m)
+    whole = expected.pooled(m, shared.tables, ids)
+    cut = slices.cut(ids, parts, len(m.features))
+    assert sum(part.batch for part in cut) == ids.batch
+    assert np.concatenate([expected.pooled(m, shared.tables, part) for part in cut]) == pytest.approx(whole)
+
+
+def test_slices_run_on_waiting_threads_and_pass_errors_on():
+    def work(item):
+        if item == "bad":
+            raise ValueError("bad item")
+        return item * 2
+
+    pool = slices.Slices(3, work, lambda: None)
+    assert pool([1, 2, 3]) == [2, 4, 6]
+    with pytest.raises(ValueError, match="bad item"):
+        pool([1, "bad", 3])
+    assert pool([4, 5, 6]) == [8, 10, 12]
+    pool.close()
+
+
+class Sleeper:
+    """An engine that takes note of what it is given."""
+
+    name, version, settings, op_based = "sleeper", "0", "", False
+
+    def __init__(self):
+        self.seen = []
+
+    def prepare(self, ids):
+        return ids
+
+    def call(self, prepared):
+        self.seen.append(prepared)
+
+
+def test_every_call_gets_a_batch_of_its_own_in_turns():
+    pool = rounds.Pool(list(range(100)))
+    first, second = Sleeper(), Sleeper()
+    samplers = {"a": rounds.sampler(first, pool, 2), "b": rounds.sampler(second, pool, 3)}
+    found = rounds.interleaved(samplers, 4)
+    assert {name: len(seconds) for name, seconds in found.items()} == {"a": 4, "b": 4}
+    assert len(first.seen) == 4 * (2 + rounds.warm_up_calls(2)) and len(second.seen) == 4 * 4
+    assert sorted(first.seen + second.seen) == list(range(pool.used))
+    assert pool.used == 4 * (3 + 4)
+    # Orders alternate: b begins the second round.
+    assert min(second.seen[4:8]) < min(first.seen[3:6])
+
+
+def test_quartiles_are_interpolated():
+    seen = rounds.measurement([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert (seen.q1_s, seen.seconds, seen.q3_s, seen.runs) == (2.0, 3.0, 4.0, 5)
+    assert rounds.quantile([1.0, 2.0], 0.5) == 1.5
+
+
+def test_pinning_is_undone():
+    before = os.sched_getaffinity(0)
+    with process.pinned(1):
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_records_are_one_line_each(tmp_path):
+    run = records.Run("c", records.now(), "m", 1)
+    path = records.append(tmp_path / "deep" / "x.jsonl", run)
+    records.append(path, run)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2 and json.loads(lines[0])["machine"] == "m"
+    assert records.Run.from_json(lines[1]) == run
+
+
+def test_commit_is_named():
+    assert records.commit()
+
+
+def test_shape_of_84_tables_fits_its_name():
+    assert shapes.shape("small84_25mb").model.nbytes == pytest.approx(25e6, rel=1e-3)
