@@ -5,6 +5,7 @@
 
 namespace recsmith {
 
+void bind_calibration(nanobind::module_& m);
 void bind_kernels(nanobind::module_& m);
 void bind_engine(nanobind::module_& m);
 

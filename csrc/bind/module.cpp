@@ -4,4 +4,5 @@ NB_MODULE(_native, m) {
   m.doc() = "Native parts of recsmith: kernels, engine, calibration.";
   recsmith::bind_kernels(m);
   recsmith::bind_engine(m);
+  recsmith::bind_calibration(m);
 }

@@ -1,0 +1,90 @@
+"""All curves of one level: the best of a few tunings for each row size, with more rounds for the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from recsmith.spec import Curve, Tuning
+
+from .levels import Level
+from .probes import BAG, Bench, Spot
+from .trial import Sample
+
+ROW_BYTES = (32, 64, 68, 128, 256, 512, 1024)
+RowAccess = Literal["reader", "gather", "copy"]
+ROW_ACCESSES: tuple[RowAccess, ...] = ("reader", "gather", "copy")
+Probe = Callable[[Tuning, int], Sample]
+
+NONE = Tuning()
+_NEAR = (NONE, Tuning(8, "t0"))
+_MIDDLE = (NONE, Tuning(8, "t0"), Tuning(16, "t0"), Tuning(16, "t1"), Tuning(32, "t1"))
+_FAR = (
+    Tuning(8, "t0"),
+    Tuning(16, "t0"),
+    Tuning(32, "t0"),
+    Tuning(12, "t1"),
+    Tuning(24, "t1"),
+    Tuning(48, "t1"),
+    Tuning(16, "nta"),
+    Tuning(32, "nta"),
+)
+_GRID_ROUNDS = 3
+_ROUNDS = 9
+
+
+def tunings(level: Level) -> tuple[Tuning, ...]:
+    """Those worth trying at a level: prefetching what is near already only costs instructions."""
+    if level.memory.kind == "ram":
+        return _FAR
+    return _NEAR if level.private else _MIDDLE
+
+
+def row_curves(
+    bench: Bench, level: Level, processors: tuple[int, ...], row_bytes: int, inner: Callable[[RowAccess], float]
+) -> Iterator[Curve]:
+    """`reader`, `gather` and `copy` of one row size for each page size.
+
+    Args:
+        inner: seconds of the same at the next inner level, whose share is taken out.
+    """
+    for page in level.pages:
+        spot = level.spot(processors, page)
+        for access in ROW_ACCESSES:
+            tuning, sample = best(_probe(bench, spot, access, row_bytes), tunings(level), bench)
+            seconds = unmixed(sample.median_s, inner(access), level.inner_share)
+            yield Curve(access, row_bytes, len(processors), page, seconds, sample.iqr_s, tuning)
+
+
+def flat_curves(bench: Bench, level: Level, processors: tuple[int, ...], inner_latency_s: float) -> Iterator[Curve]:
+    """`read`, `write`, `stream_write` and `latency` for each page size."""
+    accesses: tuple[Literal["read", "write", "stream_write"], ...] = ("read", "write", "stream_write")
+    for page in level.pages:
+        spot = level.spot(processors, page)
+        for access in accesses:
+            sample = bench.sequential(spot, access, _ROUNDS)
+            yield Curve(access, 0, len(processors), page, sample.median_s, sample.iqr_s)
+        bench.warm(spot)
+        sample = bench.latency(spot, _ROUNDS)
+        seconds = unmixed(sample.median_s, inner_latency_s, level.inner_share)
+        yield Curve("latency", 0, len(processors), page, seconds, sample.iqr_s)
+
+
+def best(probe: Probe, candidates: tuple[Tuning, ...], bench: Bench) -> tuple[Tuning, Sample]:
+    """The fastest tuning, and a careful timing of it; one timing of each when time is short."""
+    if bench.clock.behind:
+        return min(((tuning, probe(tuning, 1)) for tuning in candidates), key=lambda pair: pair[1].median_s)
+    tuning, _ = min(((tuning, probe(tuning, _GRID_ROUNDS)) for tuning in candidates), key=lambda p: p[1].median_s)
+    return tuning, probe(tuning, _ROUNDS)
+
+
+def unmixed(seconds: float, inner_s: float, inner_share: float) -> float:
+    """What an access costs at a level when `inner_share` of those timed were served one level further in."""
+    return max((seconds - inner_share * inner_s) / (1 - inner_share), inner_s)
+
+
+def _probe(bench: Bench, spot: Spot, access: RowAccess, row_bytes: int) -> Probe:
+    if access == "reader":
+        return lambda tuning, rounds: bench.reader(spot, row_bytes, tuning, rounds)
+    pooling = BAG if access == "gather" else 1
+    return lambda tuning, rounds: bench.look_ups(spot, row_bytes // 4, "fp32", tuning, rounds, pooling=pooling)

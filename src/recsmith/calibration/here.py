@@ -1,0 +1,46 @@
+"""Whether a platform is this machine, and what it takes to measure it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import psutil
+
+from recsmith.platforms import load
+from recsmith.spec import Platform, UnavailableError
+
+from .ground import Ground
+from .levels import pages
+from .probes import OUT_BYTES, Bench
+from .trial import Clock
+
+RAM_BYTES = 1 << 30
+_FREE_SHARE = 0.2
+_HUGE_BYTES = 2 << 20
+
+
+def check_here(platform: Platform) -> None:
+    """Return when `platform` can be measured here.
+
+    Raises:
+        UnavailableError: it cannot.
+    """
+    if find_spec("recsmith._native") is None:
+        raise UnavailableError("measure", "the native module is not built", "Build it: make setup.")
+    here = load("cpu")
+    if platform.kind != "cpu" or platform.machine != here.machine:
+        raise UnavailableError(
+            "measure",
+            f"'{platform.machine}' was asked for, and this is '{here.machine}'",
+            "Measure on that machine; its profile can then be used here.",
+        )
+
+
+def make_bench(platform: Platform, ram_bytes: int, clock: Clock) -> Bench:
+    """What the probes need: memory, the clock, the fastest instruction set."""
+    from recsmith import _native
+
+    available = min(psutil.virtual_memory().available, platform.bind(platform.cores[0].id, "global").capacity_bytes)
+    nbytes = min(ram_bytes, int(available * _FREE_SHARE)) // _HUGE_BYTES * _HUGE_BYTES
+    ground = Ground.take(nbytes, platform.cores[0].index, pages(platform), len(platform.cores), OUT_BYTES)
+    return Bench(ground, clock, _native.targets()[-1])

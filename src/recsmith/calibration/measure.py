@@ -1,0 +1,163 @@
+"""A platform with the speeds of this machine, measured in under a minute."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from recsmith.spec import Core, Curve, Overheads, Platform, Progress
+
+from .capacity import Step, sweep, usable_bytes
+from .curves import ROW_BYTES, RowAccess, flat_curves, row_curves
+from .here import RAM_BYTES, check_here, make_bench
+from .levels import chain, crews, is_private, levels, like
+from .overheads import Bind, executor_overheads, native_overheads
+from .probes import Bench, Spot
+from .trial import Clock
+
+BUDGET_S = 60.0
+_FLOP_STEPS = 3_000_000
+
+
+def measure(
+    platform: Platform,
+    *,
+    budget_s: float = BUDGET_S,
+    bind: Bind | None = None,
+    row_bytes: Sequence[int] = ROW_BYTES,
+    ram_bytes: int = RAM_BYTES,
+    command: str = "recsmith measure",
+    progress: Progress | None = None,
+) -> Platform:
+    """`platform` with measured curves, usable cache sizes and overheads; `calibration` says which curves.
+
+    Args:
+        platform: this machine, probed.
+        budget_s: how long it should take; when it takes longer, fewer rounds are timed.
+        bind: makes executables, to time their fixed costs (`recsmith.executor.compile`); without it call and task
+            costs stay modelled, and a note says so.
+        ram_bytes: main memory to measure on, for each page size; less when little is free.
+        command: what to write down as the command that measured it.
+        progress: told how many of the steps are done.
+
+    Raises:
+        UnavailableError: the platform is not this machine, or no native module is built.
+        CapacityError: too little memory is free.
+    """
+    check_here(platform)
+    clock = Clock(budget_s)
+    report = progress or (lambda step, done, total: None)
+    bench = make_bench(platform, ram_bytes, clock)
+    report("caches", 0, 1)
+    sized, steps = with_usable_caches(platform, bench)
+    report("caches", 1, 1)
+    curves, points = _measure_levels(sized, bench, tuple(row_bytes), report)
+    report("overheads", 0, 1)
+    overheads = _overheads(sized, bind)
+    report("overheads", 1, 1)
+    return replace(
+        sized,
+        cores=tuple(_with_flops(core, bench.target) for core in sized.cores),
+        memories=tuple(replace(memory, curves=curves[memory.id]) for memory in sized.memories),
+        overheads=overheads,
+        source="measured",
+        command=command,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        notes=(*_kept_notes(platform), *_notes(sized, bench, steps, points, bound=bind is not None)),
+    )
+
+
+def with_usable_caches(platform: Platform, bench: Bench) -> tuple[Platform, tuple[Step, ...]]:
+    """The platform with what shared caches really hold for us, and the latencies that say so."""
+    memories = chain(platform)
+    shared = [m for m in memories if m.kind == "cache" and not is_private(platform, m)]
+    page = next(iter(bench.ground.buffers))
+    spot = Spot((platform.cores[0].index,), 0, page, private=True, row_s=20e-9)
+    steps = sweep(bench, spot, memories[0].capacity_bytes // 2, bench.ground.nbytes)
+    found: dict[str, int] = {}
+    for cache in shared:
+        inner = memories[memories.index(cache) - 1]
+        size = usable_bytes(steps, found.get(inner.id, inner.capacity_bytes), cache.capacity_bytes)
+        found.update(dict.fromkeys(like(platform, cache), size))
+    sized = tuple(replace(m, capacity_bytes=found.get(m.id, m.capacity_bytes)) for m in platform.memories)
+    return replace(platform, memories=sized), steps
+
+
+def _measure_levels(
+    platform: Platform, bench: Bench, row_bytes: tuple[int, ...], report: Progress
+) -> tuple[dict[str, tuple[Curve, ...]], int]:
+    """Curves of every memory, by id, and how many points were measured."""
+    found: dict[str, tuple[Curve, ...]] = {}
+    inner: tuple[Curve, ...] = ()
+    all_levels = levels(platform, bench.ground.nbytes)
+    todo = sum(len(crews(platform, level.memory)) for level in all_levels) * (len(row_bytes) + 1)
+    done = 0
+    for level in all_levels:
+        curves: list[Curve] = []
+        for crew in crews(platform, level.memory):
+            for nbytes in row_bytes:
+                report("memories", done, todo)
+                bench.clock.done = done / todo
+                curves += row_curves(bench, level, crew, nbytes, _Inner(inner, nbytes, len(crew)))
+                done += 1
+            curves += flat_curves(bench, level, crew, _Inner(inner, 0, len(crew)).seconds("latency"))
+            done += 1
+        inner = tuple(curves)
+        found.update(dict.fromkeys(like(platform, level.memory), inner))
+    report("memories", done, done)
+    return found, sum(len(curves) for curves in found.values())
+
+
+class _Inner:
+    """The speeds of the next inner level, for as many cores as it was measured with."""
+
+    def __init__(self, curves: tuple[Curve, ...], row_bytes: int, cores: int) -> None:
+        self._curves = [curve for curve in curves if curve.row_bytes == row_bytes and curve.active_cores <= cores]
+
+    def seconds(self, access: str) -> float:
+        fitting = [curve for curve in self._curves if curve.access == access]
+        return max(fitting, key=lambda curve: curve.active_cores).seconds if fitting else 0.0
+
+    def __call__(self, access: RowAccess) -> float:
+        return self.seconds(access)
+
+
+def _overheads(platform: Platform, bind: Bind | None) -> Overheads:
+    native = native_overheads(platform, platform.overheads)
+    return native if bind is None else executor_overheads(platform, bind, native)
+
+
+def _with_flops(core: Core, target: str) -> Core:
+    from recsmith import _native
+
+    return replace(core, flops_per_s=_native.flops_per_s([core.index], _FLOP_STEPS, target))
+
+
+def _notes(platform: Platform, bench: Bench, steps: Sequence[Step], points: int, *, bound: bool) -> tuple[str, ...]:
+    clock = bench.clock
+    notes = [f"{points} points on '{bench.target}' in {clock.spent_s:.0f} s; medians of undisturbed rounds."]
+    notes += [
+        f"{memory.id}: {memory.capacity_bytes >> 20} MB of the {memory.reported_bytes >> 20} MB reported are ours, "
+        "by random loads over growing footprints."
+        for memory in chain(platform)
+        if memory.kind == "cache" and memory.capacity_bytes < memory.reported_bytes
+    ]
+    notes.append("Latency by footprint: " + ", ".join(f"{_size(s)} {s.seconds * 1e9:.0f} ns" for s in steps[::2]))
+    if len(platform.memories) > len(chain(platform)):
+        notes.append("Memories of other cores are taken to be like the first core's.")
+    if clock.disturbed:
+        notes.append(f"{clock.disturbed} of {clock.trials} trials were disturbed throughout: other work was running.")
+    if not bound:
+        notes.append("Overheads of a call and of a task are modelled: no executor was given.")
+    return tuple(notes)
+
+
+def _size(step: Step) -> str:
+    nbytes = step.footprint_bytes
+    return f"{nbytes >> 20} MB" if nbytes >= 1 << 20 else f"{nbytes >> 10} kB"
+
+
+def _kept_notes(platform: Platform) -> tuple[str, ...]:
+    return tuple(note for note in platform.notes if "modelled" not in note and "points on" not in note)
