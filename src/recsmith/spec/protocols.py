@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,15 @@ class Planner(Protocol):
 
 
 class Executable(Protocol):
-    """A plan bound to a machine."""
+    """A plan bound to a machine; leaving its `with` block closes it."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
 
     def lookup(self, ids: Jagged, out: NDArray[np.float32] | None = None) -> Looked:
         """Look the ids up; `out` is [B, width] float32 to write to."""
@@ -93,13 +102,6 @@ class Executable(Protocol):
 
     def close(self) -> None:
         """Give back threads and memory."""
-
-
-class Prober(Protocol):
-    """Describes the machine it runs on."""
-
-    def __call__(self) -> Platform:
-        """The platform, with default speeds."""
 
 
 class Progress(Protocol):

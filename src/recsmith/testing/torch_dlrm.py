@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,3 +89,10 @@ def _stack(part: Mlp) -> nn.Sequential:
     for i, activation in enumerate(part.activations):
         layers += [nn.Linear(part.widths[i], part.widths[i + 1]), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a PyTorch checkpoint, bare or under "state_dict", without a `module.` prefix."""
+    stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    state = stored.get("state_dict", stored)
+    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}

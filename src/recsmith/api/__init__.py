@@ -1,0 +1,19 @@
+"""What people call: from a checkpoint to predictions."""
+
+from .compose import compile, load, measure, plan, platform, problem, strategies
+from .predicting import PredictSummary, predict
+from .verifying import Verified, verify
+
+__all__ = [
+    "PredictSummary",
+    "Verified",
+    "compile",
+    "load",
+    "measure",
+    "plan",
+    "platform",
+    "predict",
+    "problem",
+    "strategies",
+    "verify",
+]

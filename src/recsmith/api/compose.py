@@ -1,0 +1,125 @@
+"""The composition root: names become objects here, registries meet planners, and nothing else joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsmith.cost import COSTS
+from recsmith.planner import PLANNERS
+from recsmith.platforms import load as open_platform
+from recsmith.representations import REPRESENTATIONS
+from recsmith.spec import Executable, Model, Objective, Plan, Platform, Problem, Strategy, Weights, Workload, check
+from recsmith.strategies import STRATEGIES
+
+
+def load(source: str | Path, **options: Any) -> tuple[Model, Weights]:
+    """A trained model: an artifact folder, a PyTorch checkpoint or a safetensors file.
+
+    Large tables are mapped, not read.
+
+    Args:
+        options: `interaction`, `self_terms`, ...; see `recsmith.importers.import_model`.
+
+    Raises:
+        CheckpointError: the source is none of these, is damaged, or cannot be imported.
+    """
+    from recsmith.importers import import_model
+
+    return import_model(source, **options)
+
+
+def platform(name_or_path: str | Path = "cpu") -> Platform:
+    """A machine: "cpu" probes this one, a JSON file is a saved profile of this or another one.
+
+    Raises:
+        UnknownNameError: there is no platform of that name.
+        FormatError: the file is not a profile.
+    """
+    return open_platform(name_or_path)
+
+
+def measure(platform: Platform | None = None, **options: Any) -> Platform:
+    """`platform` (this machine when None) with measured curves; takes up to a minute.
+
+    Args:
+        options: `budget_s`, `progress`; see `recsmith.calibration.measure`.
+    """
+    from recsmith.calibration import measure as calibrate
+    from recsmith.executor import compile as bind
+
+    return calibrate(platform or open_platform("cpu"), bind=bind, **options)
+
+
+def problem(model: Model, platform: Platform, workloads: Workload | Objective | Iterable[Workload]) -> Problem:
+    """What a planner is asked: every feature held as a table, looked up as the workloads say."""
+    if isinstance(workloads, Workload):
+        workloads = Objective((workloads,))
+    elif not isinstance(workloads, Objective):
+        workloads = Objective(tuple(workloads))
+    lower = REPRESENTATIONS["table"]().lower
+    ops = tuple(op for feature in model.features for op in lower(feature))
+    return Problem(model, ops, workloads, platform)
+
+
+def strategies(names: Sequence[str] | None = None) -> dict[str, Strategy]:
+    """Strategies by name; all on the menu when `names` is None.
+
+    Raises:
+        UnknownNameError: a name is not on the menu.
+    """
+    return {name: STRATEGIES[name]() for name in names or STRATEGIES.names()}
+
+
+def plan(
+    model: Model,
+    platform: Platform,
+    workloads: Workload | Objective | Iterable[Workload],
+    *,
+    planner: str = "auto",
+    allow: Sequence[str] | None = None,
+    cost: str = "fitted",
+) -> Plan:
+    """A checked plan: how each feature is looked up, and by which cores.
+
+    Args:
+        workloads: what to plan for; one, several, or an objective that weighs them.
+        planner: a name on `recsmith.planner.PLANNERS`.
+        allow: strategies to choose from; all of them by default.
+        cost: a name on `recsmith.cost.COSTS`.
+
+    Raises:
+        PlanError: no plan exists under these restrictions.
+        CapacityError: the tables do not fit.
+    """
+    asked = problem(model, platform, workloads)
+    allowed = strategies(allow)
+    made: Plan = PLANNERS[planner]().plan(asked, allowed, COSTS[cost]())
+    check(made, asked, allowed)
+    return made
+
+
+def compile(
+    model: Model,
+    plan: Plan,
+    weights: Weights,
+    *,
+    platform: Platform | None = None,
+    **options: Any,
+) -> Executable:
+    """`plan` bound to this machine: tables copied into memory, threads started, kernels chosen.
+
+    Args:
+        platform: this machine; probed when None.
+        options: `isa`, `pages`, `allow_foreign`, `dense`, `progress`; see `recsmith.executor.compile`.
+
+    Raises:
+        ForeignPlanError: the plan belongs to another model or machine.
+        PlanError: the plan does not serve every feature exactly once.
+        CapacityError: the tables do not fit in memory; says how many bytes they need.
+        UnavailableError: a forced instruction set does not exist here.
+    """
+    from recsmith.executor import compile as bind
+
+    return bind(model, plan, weights, platform=platform or open_platform("cpu"), **options)
