@@ -14,7 +14,7 @@ from .errors import (
     UnavailableError,
     UnknownNameError,
 )
-from .model import Feature, Graph, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
+from .model import Feature, Graph, GraphInput, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
 from .ops import Gather, Op
 from .plan import (
     Bucket,
@@ -57,6 +57,7 @@ __all__ = [
     "Fuse",
     "Gather",
     "Graph",
+    "GraphInput",
     "IdMap",
     "IdRangeError",
     "InputError",

@@ -75,10 +75,31 @@ class Mlp(Record, frozen=True, tag="mlp"):
     prefix: str
 
 
+class GraphInput(Record, frozen=True):
+    """One input of an exported dense part; each begins with the batch axis.
+
+    Attributes:
+        kind: `dense`: columns [start, stop) of the dense inputs; `pooled`: the look-up's output [B, width];
+            `sequence`: the vectors of `feature`, whose bags are all of one length; `ids`: its ids, int64.
+        shape: of one sample, without a sequence's dim; -1 stands for the length of a bag.
+    """
+
+    kind: Literal["dense", "pooled", "sequence", "ids"]
+    feature: str = ""
+    start: int = 0
+    stop: int = 0
+    shape: tuple[int, ...] = ()
+
+
 class Graph(Record, frozen=True, tag="graph"):
-    """A dense part exported with `torch.export`: takes the dense inputs and the look-ups, returns the output."""
+    """A dense part exported with `torch.export`: takes `inputs` in order, returns the output [B] or [B, n].
+
+    Attributes:
+        file: its name in the artifact and in `Weights.files`.
+    """
 
     file: str
+    inputs: tuple[GraphInput, ...] = ()
 
 
 class Interaction(Record, frozen=True):
