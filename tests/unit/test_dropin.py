@@ -4,7 +4,7 @@ import copy
 import inspect
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from recsmith.spec import CheckpointError, InputError
@@ -255,9 +255,20 @@ def test_in_place_steps_do_not_get_lost():
     assert_same(module, optimised, ids(10, 9, seed=4), torch.tensor([0, 5]))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])
 @given(st.data())
 def test_random_models_of_bags(data):
+    check_random_model(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, phases=[Phase.generate])
+@given(st.data())
+def test_many_random_models_of_bags(data):
+    check_random_model(data)
+
+
+def check_random_model(data):
     """Any number of tables, dims, poolings and sharing: import, one look-up, the rest as captured == PyTorch."""
     count = data.draw(st.integers(1, 4))
     rows = data.draw(st.lists(st.integers(1, 30), min_size=count, max_size=count))

@@ -9,6 +9,7 @@ IMPORTERS = Registry(
     {
         "artifact": "recsmith.importers.artifact:open",
         "dlrm": "recsmith.importers.dlrm:from_arrays",
+        "module": "recsmith.importers.module:from_module",
     },
 )
 

@@ -16,13 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsmith.spec import CheckpointError, UnavailableError
 
 if TYPE_CHECKING:
     import torch
     from torch.fx import GraphModule, Node
+
+Widths = Literal["free", "fixed"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)\n\s*(?P<code>.*)')
 # Two sizes being equal needs no check of its own: operators that need it raise.
@@ -59,11 +61,12 @@ class Capture:
     names: Mapping[int, str]
 
 
-def capture(module: torch.nn.Module, sample: Mapping[str, Any] | Sequence[Any]) -> Capture:
+def capture(module: torch.nn.Module, sample: Mapping[str, Any] | Sequence[Any], *, widths: Widths = "free") -> Capture:
     """The forward of `module` in evaluation mode, for inputs of any batch size and any lengths.
 
     Args:
         sample: example arguments, positional (sequence) or by name (mapping).
+        widths: whether float inputs may change their sizes beyond the first axis from call to call.
 
     Raises:
         CheckpointError: the forward cannot be captured; names the line of the module's code at fault.
@@ -76,7 +79,7 @@ def capture(module: torch.nn.Module, sample: Mapping[str, Any] | Sequence[Any]) 
     leaves, spec = pytree.tree_flatten(arguments)
     _check_devices(module)
     with _evaluation(module), torch.no_grad(), _quiet():
-        program = _export(module, arguments)
+        program = _export(module, arguments, widths)
     mutated = {**program.graph_signature.buffers_to_mutate, **program.graph_signature.user_inputs_to_mutate}
     if mutated:
         raise CheckpointError(
@@ -107,6 +110,11 @@ def line_of(node: Node) -> str:
     if not own:
         return str(node.target)
     return f"{Path(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"
+
+
+def fixed_size(size: Any) -> int | None:
+    """A size of a traced tensor where it is one number for all inputs, else None."""
+    return size if isinstance(size, int) else size.node.maybe_as_int()
 
 
 @contextmanager
@@ -143,14 +151,11 @@ def _bind(
     return tuple(signature.parameters), defaults, tuple(bound.arguments.values())
 
 
-def _export(module: torch.nn.Module, arguments: tuple[Any, ...]) -> Any:
+def _export(module: torch.nn.Module, arguments: tuple[Any, ...], widths: Widths) -> Any:
     import torch
     from torch.utils import _pytree as pytree
 
-    automatic = torch.export.Dim.AUTO
-    shapes = pytree.tree_map(
-        lambda leaf: dict.fromkeys(range(leaf.dim()), automatic) if isinstance(leaf, torch.Tensor) else None, arguments
-    )
+    shapes = pytree.tree_map(lambda leaf: _sizes(leaf, widths), arguments)
     try:
         with dynamic_export():
             program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
@@ -166,6 +171,23 @@ def _export(module: torch.nn.Module, arguments: tuple[Any, ...]) -> Any:
             f"the forward of {type(module).__name__} cannot be captured, at {_line_at_fault(error)}: {first}",
             "Let values of tensors not decide which code runs; move such steps out of the module.",
         ) from error
+
+
+def _sizes(leaf: Any, widths: Widths) -> dict[int, Any] | None:
+    """Which sizes may change from call to call: all of them, as far as the forward and `widths` allow.
+
+    A float input's width of 0 or 1 is fixed in any case, because a layer that wants just that width would not
+    recognise it in a size that is free.
+    """
+    import torch
+
+    if not isinstance(leaf, torch.Tensor):
+        return None
+    dims = torch.export.Dim
+    fixed = {
+        at for at, n in enumerate(leaf.shape) if at > 0 and leaf.is_floating_point() and (widths == "fixed" or n < 2)
+    }
+    return {at: dims.STATIC if at in fixed else dims.AUTO for at in range(leaf.dim())}
 
 
 def _line_at_fault(error: BaseException) -> str:

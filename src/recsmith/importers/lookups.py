@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recsmith.spec import CheckpointError, Feature, Table
 from recsmith.spec.model import Pooling
 
-from .capture import Capture, line_of
+from .capture import Capture, fixed_size, line_of
 
 if TYPE_CHECKING:
     import torch
@@ -215,7 +215,7 @@ def _batch(calls: list[Node]) -> object:
     if not sizes:
         return None
     size = kept[Counter(sizes).most_common(1)[0][0]]
-    if isinstance(size, int):
+    if fixed_size(size) is not None:
         raise _refusal(
             calls[0],
             f"the forward only works for batches of {size}, the sample's size",
