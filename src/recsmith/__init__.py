@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compile, load, measure, plan, platform, predict, verify
+    from .api import compile, load, measure, optimize, plan, platform, predict, verify
     from .spec import Batch, Jagged, Objective, Plan, RecsmithError, Workload
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "recsmith.api": ("compile", "load", "measure", "plan", "platform", "predict", "verify"),
+    "recsmith.api": ("compile", "load", "measure", "optimize", "plan", "platform", "predict", "verify"),
     "recsmith.spec": ("Batch", "Jagged", "Objective", "Plan", "RecsmithError", "Workload"),
 }
 
@@ -33,6 +33,7 @@ __all__ = [
     "compile",
     "load",
     "measure",
+    "optimize",
     "plan",
     "platform",
     "predict",

@@ -1,6 +1,7 @@
 """What people call: from a checkpoint to predictions."""
 
 from .compose import compile, load, measure, plan, platform, problem, strategies
+from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .verifying import Verified, verify
 
@@ -10,6 +11,7 @@ __all__ = [
     "compile",
     "load",
     "measure",
+    "optimize",
     "plan",
     "platform",
     "predict",
