@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from recsmith.cost.contention import SharedCache, Traffic, characteristic_batches, hits, shares
+from recsmith.cost.contention import SharedCache, Traffic, shares
 from recsmith.cost.footprint import footprint, lines_per_row
 from recsmith.spec import Popularity, PopularityClass
 
@@ -20,8 +20,7 @@ def traffic_of(*tables: tuple[str, Popularity, float], fresh_bytes=0.0, own_byte
 
 
 def hit_share(cache: SharedCache, name: str, popularity: Popularity) -> float:
-    lines = footprint(popularity, LINE, LINE)
-    return float(lines.share_G @ cache.found_G(name, lines))
+    return cache.found[name, footprint(popularity, LINE, LINE)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def test_a_few_hot_rows_take_a_line_each():
 
 
 def test_what_fits_stays_for_ever():
-    assert characteristic_batches(traffic_of(("a", Popularity.uniform(100), 1)), 100 * LINE) == float("inf")
+    assert SharedCache([traffic_of(("a", Popularity.uniform(100), 1))], 100 * LINE).batches == float("inf")
 
 
 def test_uniform_rows_are_hit_in_proportion_to_the_part_that_fits():
@@ -128,8 +127,3 @@ def test_che_agrees_with_a_simulated_lru_cache():
         errors += [abs(hit_share(cache, name, law) - seen[i]) for i, (name, law, _) in enumerate(named)]
     assert np.median(errors) < 0.02
     assert max(errors) < 0.06
-
-
-def test_no_time_means_no_hits():
-    lines = footprint(Popularity.uniform(10), LINE, LINE)
-    assert hits(lines, 5.0, 0.0).sum() == 0

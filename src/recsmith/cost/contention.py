@@ -70,16 +70,10 @@ def merged(parts: Sequence[Traffic]) -> Traffic:
     return whole
 
 
-def characteristic_batches(traffic: Traffic, capacity_bytes: float) -> float:
-    """T: for how many batches a line outlives its last use in a cache of `capacity_bytes`; inf when all fits."""
-    bytes_G = np.concatenate([np.zeros(0), *(footprint.bytes_G for _, footprint in traffic.lookups)])
-    rate_G = np.concatenate([np.zeros(0), *(n * footprint.rate_G for (_, footprint), n in traffic.lookups.items())])
-    cyclic_bytes = sum(traffic.streamed_bytes.values()) + traffic.own_bytes
-    return solve(bytes_G, rate_G, cyclic_bytes, traffic.fresh_bytes, capacity_bytes)
-
-
-def solve(bytes_G: Floats, rate_G: Floats, cyclic_bytes: float, fresh_bytes: float, capacity_bytes: float) -> float:
-    """T in batches, for classes of `bytes_G` whose lines are touched `rate_G` times a batch.
+def characteristic_batches(
+    bytes_G: Floats, rate_G: Floats, cyclic_bytes: float, fresh_bytes: float, capacity_bytes: float
+) -> float:
+    """T in batches, for classes of `bytes_G` whose lines are touched `rate_G` times a batch; inf when all fits.
 
     What is in the cache after T batches grows with T and bends downwards, so Newton's steps from the left
     never overshoot.
@@ -107,34 +101,35 @@ class SharedCache:
     Args:
         users: what each user sends through it.
         capacity_bytes: what it holds.
+
+    Attributes:
+        batches: for how many batches a line outlives its last use here; inf when everything fits.
+        found: name of the rows, and their footprint, to the part of look-ups that find theirs here.
+        cyclic: part of what comes round once a batch that is still here. LRU keeps all (T >= 1) or nothing; real
+            caches are not that exact, so the edge is a ramp.
     """
 
     def __init__(self, users: Sequence[Traffic], capacity_bytes: float) -> None:
-        self.traffic = users[0] if len(users) == 1 else merged(users)
-        self.batches = characteristic_batches(self.traffic, capacity_bytes)
-        self._found: dict[tuple[str, Footprint], Floats] = {}
+        traffic = users[0] if len(users) == 1 else merged(users)
+        prints = [footprint for _, footprint in traffic.lookups]
+        bytes_G = np.concatenate([np.zeros(0), *(p.bytes_G for p in prints)])
+        rate_G = np.concatenate(
+            [np.zeros(0), *(n * p.rate_G for p, n in zip(prints, traffic.lookups.values(), strict=True))]
+        )
+        cyclic_bytes = sum(traffic.streamed_bytes.values()) + traffic.own_bytes
+        self.batches = characteristic_batches(bytes_G, rate_G, cyclic_bytes, traffic.fresh_bytes, capacity_bytes)
+        self.found = self._found(traffic, prints, rate_G)
+        self.cyclic = min(max(2 * self.batches - 1, 0.0), 1.0)
 
-    def found_G(self, rows: str, footprint: Footprint) -> Floats:
-        """[G] probability that a line of `rows` is found here."""
-        key = (rows, footprint)
-        if key not in self._found:
-            self._found[key] = hits(footprint, self.traffic.lookups[key], self.batches)
-        return self._found[key]
-
-    @property
-    def cyclic(self) -> float:
-        """Part of what comes round once a batch that is still here.
-
-        LRU keeps all (T >= 1) or nothing; real caches are not that exact, so the edge is a ramp.
-        """
-        return float(np.clip(2 * self.batches - 1, 0.0, 1.0))
-
-
-def hits(footprint: Footprint, count: float, batches: float) -> Floats:
-    """[G] probability that a line is found, for `count` look-ups a batch and characteristic time `batches`."""
-    if np.isinf(batches):
-        return np.ones_like(footprint.rate_G)
-    return -np.expm1(-count * footprint.rate_G * batches)
+    def _found(
+        self, traffic: Traffic, prints: Sequence[Footprint], rate_G: Floats
+    ) -> dict[tuple[str, Footprint], float]:
+        if not prints:
+            return {}
+        hit_G = np.ones_like(rate_G) if np.isinf(self.batches) else -np.expm1(-rate_G * self.batches)
+        share_G = np.concatenate([p.share_G for p in prints])
+        starts = np.cumsum([0, *(len(p.share_G) for p in prints[:-1])])
+        return dict(zip(traffic.lookups, np.add.reduceat(share_G * hit_G, starts).tolist(), strict=True))
 
 
 def shares(found: Sequence[float]) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 
 from recsmith.spec import Memory, Platform, Role
 
@@ -27,7 +27,8 @@ class Machine:
         self._cores = {core.id: core for core in platform.cores}
         self._speeds = {memory.id: speeds(memory) for memory in platform.memories}
         self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
-        self._gather: dict[tuple[tuple[str, ...], int, int], tuple[float, ...]] = {}
+        self._gather: dict[tuple[int, int, int], tuple[float, ...]] = {}
+        self._stream: dict[tuple[str, str, int], float] = {}
 
     @cached_property
     def caches(self) -> tuple[Memory, ...]:
@@ -56,8 +57,12 @@ class Machine:
         return self._paths[key]
 
     def gather_s(self, path: tuple[Memory, ...], row_bytes: int, active_cores: int) -> tuple[float, ...]:
-        """Seconds per row at each level of `path`; an outer level is never cheaper than an inner one."""
-        key = (tuple(memory.id for memory in path), row_bytes, active_cores)
+        """Seconds per row at each level of `path`; an outer level is never cheaper than an inner one.
+
+        Raises:
+            UnavailableError: the profile does not say.
+        """
+        key = (id(path), row_bytes, active_cores)  # Paths are made once and kept, by `path`.
         if key not in self._gather:
             rising, worst = [], 0.0
             for memory in path:
@@ -75,12 +80,20 @@ class Machine:
         Raises:
             UnavailableError: the profile does not say.
         """
-        seconds = self._speeds[memory.id].stream_s(access, active_cores)
-        if seconds is None:
-            raise missing(memory, access)
-        return seconds
+        key = (memory.id, access, active_cores)
+        if key not in self._stream:
+            seconds = self._speeds[memory.id].stream_s(access, active_cores)
+            if seconds is None:
+                raise missing(memory, access)
+            self._stream[key] = seconds
+        return self._stream[key]
+
+
+@cache
+def _short(id: str) -> str:
+    return _NUMBER.sub("", id.rpartition("/")[2])
 
 
 def label(memory: Memory) -> str:
     """A memory's name without its place in the tree: "l2" for "node0/cpu0/l2.3"."""
-    return _NUMBER.sub("", memory.id.rpartition("/")[2])
+    return _short(memory.id)

@@ -97,39 +97,55 @@ class Prices:
 
 
 class _CoreAtWork:
-    """One core, with the caches as all cores' loads leave them."""
+    """One core, with the caches as all cores' loads leave them. What does not depend on the work is worked out once."""
 
     def __init__(self, machine: Machine, core: str, caches: Caches, active_cores: int) -> None:
         self._machine = machine
         self._core = core
         self._caches = caches
         self._active_cores = active_cores
+        path = machine.path(core, "global")
+        held = shares([caches[m.id].cyclic for m in path[:-1]])
+        self._ids_s = machine.stream_s(path[-1], "read", active_cores)
+        self._store_s = {
+            "regular": sum(
+                part * machine.stream_s(memory, "write", active_cores)
+                for memory, part in zip(path, held, strict=True)
+                if part > 0
+            ),
+            "stream": machine.stream_s(path[-1], "stream_write", active_cores),
+        }
+        self._task_s = machine.platform.overheads.task_s
+        self._flops_per_s = machine.flops_per_s(core)
 
     def parts(self, at: int, work: Work) -> dict[str, float]:
         """Seconds of each part of the core's work number `at`, before overlap."""
         parts: dict[str, float] = {}
         for request in work.requests:
-            self._add_rows(parts, request, _rows(request, self._core, at))
+            if request.count > 0:
+                self._add_rows(parts, request, _rows(request, self._core, at))
         for stream in work.streams:
             self._add_stream(parts, stream)
-        home = self._machine.path(self._core, "global")[-1]
-        parts["ids"] = work.ids_bytes * self._machine.stream_s(home, "read", self._active_cores)
-        peak = self._machine.flops_per_s(self._core)
-        if peak > 0:
-            parts["arithmetic"] = max(0.0, work.flops / peak - sum(parts.values()))
-        parts["output"] = self._output_s(work)
-        parts["task"] = self._machine.platform.overheads.task_s
+        parts["ids"] = work.ids_bytes * self._ids_s
+        if self._flops_per_s > 0:
+            parts["arithmetic"] = max(0.0, work.flops / self._flops_per_s - sum(parts.values()))
+        parts["output"] = work.written_bytes * self._store_s[work.tuning.stores]
+        parts["task"] = self._task_s
         return parts
 
     def _add_rows(self, parts: dict[str, float], request: Request, rows: str) -> None:
-        if request.count <= 0:
-            return
         path = self._machine.path(self._core, request.role)
         row_s = self._machine.gather_s(path, request.row_bytes, self._active_cores)
-        lines = _footprint(request, path[0])
-        found = [float(lines.share_G @ self._caches[m.id].found_G(rows, lines)) for m in path[:-1]]
-        for memory, share, seconds in zip(path, shares(found), row_s, strict=True):
-            _add(parts, f"rows {label(memory)}", request.count * share * seconds)
+        inside = 0.0
+        if len(path) > 1:
+            key = (rows, _footprint(request, path[0]))
+            for memory, seconds in zip(path, row_s, strict=True):
+                found = self._caches[memory.id].found[key] if memory.kind == "cache" else 1.0
+                if found > inside:
+                    _add(parts, "rows " + label(memory), request.count * (found - inside) * seconds)
+                    inside = found
+        else:
+            _add(parts, "rows " + label(path[0]), request.count * row_s[0])
 
     def _add_stream(self, parts: dict[str, float], stream: Stream) -> None:
         path = self._machine.path(self._core, stream.role)
@@ -137,20 +153,7 @@ class _CoreAtWork:
         for memory, share in zip(path, shares(found), strict=True):
             if share > 0:
                 seconds = self._machine.stream_s(memory, "read", self._active_cores)
-                _add(parts, f"stream {label(memory)}", stream.nbytes * share * seconds)
-
-    def _output_s(self, work: Work) -> float:
-        path = self._machine.path(self._core, "global")
-        if work.written_bytes <= 0:
-            return 0.0
-        if work.tuning.stores == "stream":
-            return work.written_bytes * self._machine.stream_s(path[-1], "stream_write", self._active_cores)
-        found = [self._caches[m.id].cyclic for m in path[:-1]]
-        return sum(
-            work.written_bytes * share * self._machine.stream_s(memory, "write", self._active_cores)
-            for memory, share in zip(path, shares(found), strict=True)
-            if share > 0
-        )
+                _add(parts, "stream " + label(memory), stream.nbytes * share * seconds)
 
 
 def _estimate(parts: dict[str, float], overlap: float, source: Source) -> Estimate:

@@ -2,4 +2,10 @@
 
 from recsmith.spec import Registry
 
-PLANNERS = Registry("planner", {"symmetric": "recsmith.planner.symmetric:Symmetric"})
+PLANNERS = Registry(
+    "planner",
+    {
+        "symmetric": "recsmith.planner.symmetric:Symmetric",
+        "greedy": "recsmith.planner.greedy:Greedy",
+    },
+)

@@ -1,0 +1,202 @@
+"""What a plan costs under each workload, by whatever cost model: the one evaluation all planners share."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from recsmith.spec import (
+    Access,
+    Bucket,
+    CostModel,
+    Estimate,
+    Placement,
+    Plan,
+    Predicted,
+    Problem,
+    Shard,
+    Stage,
+    Strategy,
+    Stream,
+    Tuning,
+    Work,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from recsmith.spec import Gather, Table
+
+ELEMENT_BYTES = 4
+
+Load = list[tuple[Placement | None, Work]]
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A bucket's price under one workload.
+
+    Attributes:
+        total: from call to return.
+        stages: for each step between barriers, core id to its placements and what each costs there; None stands
+            for adding up partial sums, a step of its own.
+    """
+
+    total: Estimate
+    stages: tuple[dict[str, tuple[tuple[Placement | None, Estimate], ...]], ...]
+
+    @property
+    def core_seconds(self) -> dict[str, float]:
+        """Busy time of each core over all stages."""
+        busy: dict[str, float] = defaultdict(float)
+        for stage in self.stages:
+            for core, parts in stage.items():
+                busy[core] += sum(estimate.seconds for _, estimate in parts)
+        return dict(busy)
+
+
+class Pricer:
+    """Prices plans of one problem. Works are made once and reused, so that cost models can recognise them.
+
+    Args:
+        problem: what the plans are for.
+        strategies: by name, those that plans may use.
+        cost: the cost model.
+    """
+
+    def __init__(self, problem: Problem, strategies: Mapping[str, Strategy], cost: CostModel) -> None:
+        self.problem = problem
+        self.strategies = strategies
+        self.cost = cost
+        self.ops: dict[str, Gather] = {op.feature: op for op in problem.ops}
+        self._tables = {table.name: table for table in problem.model.tables}
+        self._accesses: dict[tuple[str, str], Access] = {}
+        self._works: dict[tuple[object, ...], Work] = {}
+
+    def table(self, feature: str) -> Table:
+        """The table that `feature` reads."""
+        return self._tables[self.ops[feature].table]
+
+    def whole(self, feature: str) -> Shard:
+        """All rows of the feature's table."""
+        return Shard(self.ops[feature].table, 0, self.table(feature).rows)
+
+    def work(
+        self, feature: str, shard: Shard, strategy: str, tuning: Tuning, samples: float, workload: Workload
+    ) -> Work:
+        """What serving `samples` samples of `workload` from `shard` moves; the same object for the same question."""
+        key = (feature, shard.start, shard.stop, strategy, tuning, samples, workload.name, workload.batch)
+        if key not in self._works:
+            named = (workload.name, feature)
+            if named not in self._accesses:
+                self._accesses[named] = workload.access(feature)
+            flow = self.strategies[strategy]
+            work = flow.work(self.ops[feature], self.table(feature), shard, samples, self._accesses[named])
+            self._works[key] = msgspec.structs.replace(work, tuning=tuning)
+        return self._works[key]
+
+    def works(self, placement: Placement, workload: Workload) -> Work:
+        """What each core of `placement` does in one batch."""
+        part = float(placement.samples.stop - placement.samples.start) / len(placement.cores)
+        samples = part * workload.batch
+        return self.work(placement.feature, placement.shard, placement.strategy, placement.tuning, samples, workload)
+
+    def loads(self, works: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
+        """Seconds of each work on each core when all run at the same time."""
+        return self.cost.loads(self.problem.platform, works)
+
+    def price(self, bucket: Bucket, workload: Workload) -> Priced:
+        """The bucket's price for batches of `workload`."""
+        loads = [load for stage in bucket.stages for load in self._stage(stage, workload)]
+        together: dict[str, list[Work]] = defaultdict(list)
+        for load in loads:
+            for core, parts in load.items():
+                together[core] += [work for _, work in parts]
+        platform = self.problem.platform
+        priced = {core: iter(found) for core, found in self.loads(together).items()}
+        stages = [
+            {core: tuple((placement, next(priced[core])) for placement, _ in parts) for core, parts in load.items()}
+            for load in loads
+        ]
+        totals = [self.cost.total(platform, _estimates(stage)) for stage in stages]
+        return Priced(_one_after_the_other(totals), tuple(stages))
+
+    def seconds(self, bucket: Bucket, workloads: Sequence[Workload]) -> float:
+        """The objective's aim over `workloads`, all served by `bucket`."""
+        return aim(self.problem, {w.name: self.price(bucket, w).total.seconds for w in workloads})
+
+    def _stage(self, stage: Stage, workload: Workload) -> list[dict[str, Load]]:
+        """The stage's look-ups and, when there are partial sums, the step after the barrier that adds them."""
+        load: dict[str, Load] = defaultdict(list)
+        partial: Counter[str] = Counter()
+        for placement in stage.placements:
+            work = self.works(placement, workload)
+            for core in placement.cores:
+                load[core].append((placement, work))
+            if placement.reduce == "add":
+                partial[placement.feature] += 1
+        if not partial:
+            return [load]
+        adding = self.adding(partial, len(load), workload)
+        return [load, {core: [(None, adding)] for core in load}]
+
+    def adding(self, partial: Mapping[str, int], cores: int, workload: Workload) -> Work:
+        """One core's part of adding up partial sums: each is read, and the first is written."""
+        key = ("adding", tuple(partial.items()), cores, workload.name, workload.batch)
+        if key not in self._works:
+            vectors = {f: workload.batch * self.table(f).dim * ELEMENT_BYTES / cores for f in partial}
+            self._works[key] = Work(
+                streams=tuple(Stream("global", n * vectors[f], f"partial sums of {f}") for f, n in partial.items()),
+                written_bytes=sum(vectors.values()),
+                flops=sum(vectors[f] * n / ELEMENT_BYTES for f, n in partial.items()),
+            )
+        return self._works[key]
+
+
+def predict(plan: Plan, pricer: Pricer, lower_bounds: Mapping[str, float] | None = None) -> tuple[Predicted, ...]:
+    """What the cost model expects of `plan` under each workload of its objective.
+
+    Args:
+        plan: the plan.
+        pricer: of the plan's problem.
+        lower_bounds: workload name to seconds.
+    """
+    found = []
+    for workload in pricer.problem.objective.workloads:
+        priced = pricer.price(plan.bucket(workload.batch), workload)
+        bound = (lower_bounds or {}).get(workload.name, 0.0)
+        found.append(Predicted(workload.name, workload.batch, priced.total, priced.core_seconds, bound))
+    return tuple(found)
+
+
+def evaluate(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], cost: CostModel) -> Plan:
+    """`plan` with its predictions made anew, for instance after it was edited."""
+    pricer = Pricer(problem, strategies, cost)
+    bounds = {predicted.workload: predicted.lower_bound_s for predicted in plan.predicted}
+    return msgspec.structs.replace(plan, predicted=predict(plan, pricer, bounds))
+
+
+def aim(problem: Problem, seconds: Mapping[str, float]) -> float:
+    """Seconds by workload name made one number, as the problem's objective asks."""
+    objective = problem.objective
+    if objective.aim == "worst":
+        return max(seconds.values())
+    weights = objective.weights or (1.0,) * len(objective.workloads)
+    named = {w.name: weight for w, weight in zip(objective.workloads, weights, strict=True)}
+    return sum(named[name] * s for name, s in seconds.items()) / sum(named[name] for name in seconds)
+
+
+def _estimates(stage: Mapping[str, Iterable[tuple[Placement | None, Estimate]]]) -> dict[str, list[Estimate]]:
+    return {core: [estimate for _, estimate in parts] for core, parts in stage.items()}
+
+
+def _one_after_the_other(totals: Sequence[Estimate]) -> Estimate:
+    """One call: `call` is paid once, everything else by each stage."""
+    parts: dict[str, float] = defaultdict(float)
+    for total in totals:
+        for part, seconds in total.breakdown.items():
+            parts[part] = max(parts[part], seconds) if part == "call" else parts[part] + seconds
+    return Estimate(sum(parts.values()), dict(parts), totals[0].source)
