@@ -1,4 +1,4 @@
-"""Ways to serve one feature, priced: strategy, row shards, cores to a shard ([ASYM], papers.md A4r, reconstruction).
+"""Ways to serve one feature, priced: strategy, row shards, cores to a shard ([ASYM], papers.md A4, reconstruction).
 
 Prices of asymmetric plans are taken in a typical one: a core that serves a K-th of every table, K the number of
 cores. What a piece costs depends on its neighbours in the caches; planners price whole plans again.

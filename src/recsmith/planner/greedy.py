@@ -1,4 +1,4 @@
-"""Asymmetric mapping by longest processing time first and local search ([ASYM], papers.md A4r, reconstruction)."""
+"""Asymmetric mapping by longest processing time first and local search ([ASYM], papers.md A4, reconstruction)."""
 
 from __future__ import annotations
 

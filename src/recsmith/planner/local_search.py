@@ -1,4 +1,4 @@
-"""Small changes to an assignment, kept while the whole plan's price falls ([ASYM], papers.md A4r, step 5)."""
+"""Small changes to an assignment, kept while the whole plan's price falls ([ASYM], papers.md A4, step 5)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Symmetric:
 def replicated(pricer: Pricer, cores: Sequence[str], workloads: Sequence[Workload]) -> Bucket:
     """Every feature on all of `cores`, by the strategy that is cheapest for `workloads` and fits.
 
-    Private memory goes to the tables that save most time per byte of it ([ASYM], papers.md A4r).
+    Private memory goes to the tables that save most time per byte of it ([ASYM], papers.md A4).
 
     Raises:
         PlanError: a table fits with none of the strategies.
