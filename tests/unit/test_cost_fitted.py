@@ -1,6 +1,7 @@
 """Prices on made-up machines: worked by hand where all rows lie in one place, else by what must hold."""
 
 import pytest
+from msgspec.structs import replace
 
 from recsmith.cost import COSTS
 from recsmith.cost.curves import CurveSpeeds, nearest
@@ -141,9 +142,6 @@ def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
 
 def test_a_memory_without_speeds_is_named():
     platform = cached_machine()
-    bare = type(platform)(
-        **{f: getattr(platform, f) for f in platform.__struct_fields__ if f != "memories"},
-        memories=tuple(Memory(m.id, m.parent, m.cores, m.capacity_bytes, m.kind) for m in platform.memories),
-    )
+    bare = replace(platform, memories=tuple(replace(memory, curves=()) for memory in platform.memories))
     with pytest.raises(UnavailableError, match=r"c0/l1.*recsmith measure"):
         FittedCost().loads(bare, {CORE: [gather(100)]})
