@@ -143,5 +143,5 @@ def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
 def test_a_memory_without_speeds_is_named():
     platform = cached_machine()
     bare = replace(platform, memories=tuple(replace(memory, curves=()) for memory in platform.memories))
-    with pytest.raises(UnavailableError, match=r"c0/l1.*recsmith measure"):
+    with pytest.raises(UnavailableError, match=r"'ram' has no speed.*recsmith measure"):
         FittedCost().loads(bare, {CORE: [gather(100)]})
