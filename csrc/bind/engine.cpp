@@ -118,11 +118,16 @@ class Executor {
   }
 
   // The pooled vectors and how many ids were replaced. `sequences` holds an array a feature, None for pooled ones.
-  std::tuple<nb::object, std::int64_t> run(nb::handle values, nb::handle offsets, nb::handle weights, nb::handle out,
-                                           nb::handle sequences, bool rest) {
+  std::tuple<nb::object, std::int64_t> run(nb::handle values, nb::handle offsets, nb::handle weights, std::int64_t batch,
+                                           nb::handle out, nb::handle sequences, bool rest) {
     return guarded([&]() -> std::tuple<nb::object, std::int64_t> {
       Arrays arrays;
       open(arrays, values, offsets, weights);
+      if (arrays.batch != batch) {
+        throw ArrayError(arrays.jagged ? "offsets" : "values",
+                         "give " + std::to_string(arrays.batch) + " samples, but the batch has " +
+                             std::to_string(batch));
+      }
       nb::object result = out.is_none() ? outputs_.take(arrays.batch) : nb::borrow(out);
       arrays.out.matrix(result.ptr(), "out", arrays.batch, width_);
       const After after = rest ? After::sleep : After::spin;
@@ -148,8 +153,20 @@ class Executor {
  private:
   struct Arrays {
     View values, offsets, weights, out;
+    std::vector<std::int32_t> narrow;  // offsets that came in the other type
+    std::vector<std::int64_t> wide;
     bool jagged = false, weighted = false;
     std::int64_t batch = 0;
+
+    template <class Index>
+    const Index* bag_offsets() const {
+      if (!jagged) return nullptr;
+      if constexpr (sizeof(Index) == 4) {
+        return narrow.empty() ? offsets.data<Index>() : narrow.data();
+      } else {
+        return wide.empty() ? offsets.data<Index>() : wide.data();
+      }
+    }
   };
 
   void open(Arrays& arrays, nb::handle values, nb::handle offsets, nb::handle weights) const {
@@ -171,8 +188,22 @@ class Executor {
       throw ArrayError("weights", "has " + std::to_string(arrays.weights.size()) + " elements for " +
                                       std::to_string(length) + " values");
     }
-    if (arrays.jagged && arrays.offsets.itemsize() != arrays.values.itemsize()) {
-      throw ArrayError("offsets", "and values must be of the same integer type");
+    if (arrays.jagged && arrays.offsets.itemsize() != arrays.values.itemsize()) convert_offsets(arrays);
+  }
+
+  // Offsets in the integer type of the values.
+  static void convert_offsets(Arrays& arrays) {
+    const auto count = static_cast<std::size_t>(arrays.offsets.size());
+    if (arrays.values.itemsize() == 8) {
+      const auto* given = arrays.offsets.data<std::int32_t>();
+      arrays.wide.assign(given, given + count);
+      return;
+    }
+    const auto* given = arrays.offsets.data<std::int64_t>();
+    arrays.narrow.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      arrays.narrow[i] = static_cast<std::int32_t>(given[i]);
+      if (arrays.narrow[i] != given[i]) throw ArrayError("offsets", "do not fit in the int32 type of the values");
     }
   }
 
@@ -199,7 +230,7 @@ class Executor {
   Outcome engine_run(const Arrays& arrays, float* const* sequences, After after) {
     const Input<Index> input{.values = arrays.values.data<Index>(),
                              .length = arrays.values.size(),
-                             .offsets = arrays.jagged ? arrays.offsets.data<Index>() : nullptr,
+                             .offsets = arrays.bag_offsets<Index>(),
                              .weights = arrays.weighted ? arrays.weights.data<float>() : nullptr,
                              .batch = arrays.batch,
                              .out = arrays.out.data<float>(),
@@ -285,7 +316,7 @@ void bind_engine(nb::module_& m) {
            nb::arg("weights") = nb::none(), nb::arg("out") = nb::none(),
            "Pooled vectors [B, width] of the ids; `out` is written to when given.")
       .def("run", &Executor::run, nb::arg("values").none(), nb::arg("offsets").none(),
-           nb::arg("weights").none(), nb::arg("out").none(), nb::arg("sequences").none(), nb::arg("rest"),
+           nb::arg("weights").none(), nb::arg("batch"), nb::arg("out").none(), nb::arg("sequences").none(), nb::arg("rest"),
            "Looks ids up into `out` and `sequences`: (pooled, ids replaced). `rest` sends the threads to sleep.")
       .def("close", &Executor::close, "Gives back threads and memory.")
       .def_prop_ro("replaced", &Executor::replaced, "Ids that calls of `lookup` have replaced so far.")

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <sys/mman.h>
 
+#include <cstdlib>
+#include <new>
 #include <vector>
 
 namespace recsmith {
@@ -27,6 +31,7 @@ class Outputs {
 
  private:
   static constexpr std::size_t most = 8;
+  static constexpr std::size_t huge_page = std::size_t{2} << 20;
   static constexpr std::int64_t largest = std::int64_t{16} << 20;  // floats
 
   struct Entry {
@@ -34,13 +39,18 @@ class Outputs {
     nanobind::object array;
   };
 
-  nanobind::object make(std::int64_t rows) {
-    if (!empty_.is_valid()) {
-      const auto numpy = nanobind::module_::import_("numpy");
-      empty_ = numpy.attr("empty");
-      float32_ = numpy.attr("float32");
-    }
-    return empty_(nanobind::make_tuple(rows, width_), float32_);
+  // Rows begin on cache lines where the width allows it, which spares every store a second line; large arrays lie on
+  // huge pages. NumPy's own arrays promise 16 bytes.
+  nanobind::object make(std::int64_t rows) const {
+    const auto bytes = static_cast<std::size_t>(rows * width_) * sizeof(float);
+    const std::size_t unit = bytes < huge_page ? 64 : huge_page;
+    const std::size_t whole = (bytes + unit - 1) / unit * unit;
+    void* data = std::aligned_alloc(unit, whole == 0 ? unit : whole);
+    if (data == nullptr) throw std::bad_alloc();
+    if (unit == huge_page) madvise(data, whole, MADV_HUGEPAGE);
+    const nanobind::capsule owner(data, [](void* p) noexcept { std::free(p); });
+    const std::size_t shape[2] = {static_cast<std::size_t>(rows), static_cast<std::size_t>(width_)};
+    return nanobind::cast(nanobind::ndarray<nanobind::numpy, float, nanobind::ndim<2>>(data, 2, shape, owner));
   }
 
   void keep(std::int64_t rows, const nanobind::object& array) {
@@ -55,7 +65,6 @@ class Outputs {
   std::int64_t width_;
   std::vector<Entry> entries_;
   std::size_t oldest_ = 0;
-  nanobind::object empty_, float32_;
 };
 
 }  // namespace recsmith

@@ -32,6 +32,7 @@ class Lane {
 
   // Serves tasks [begin, end); false when the input is at fault.
   bool run(const Task* begin, const Task* end) {
+    end_ = end;
     while (begin < end) {
       const Task* after = begin + 1;
       while (after < end && begin->tuning.block > 0 && after->tuning.block == begin->tuning.block &&
@@ -51,7 +52,7 @@ class Lane {
 
  private:
   // Ids checked at a time: few enough to stay in the first cache until they are looked up.
-  static constexpr std::int64_t checked_ids = 1024;
+  static constexpr std::int64_t checked_ids = 512;
 
   static void fence() {
 #if defined(__x86_64__)
@@ -75,12 +76,39 @@ class Lane {
     for (std::int64_t s0 = first; s0 < last; s0 += size) {
       const std::int64_t s1 = std::min(last, s0 + size);
       for (const Task* task = begin; task < end; ++task) {
+        if (task + 1 < end) {
+          expect(task[1], s0, s1);
+        } else if (s1 < last) {
+          expect(*begin, s1, std::min(last, s1 + size));
+        } else if (end < end_) {
+          const std::int64_t next = end->share.first(input_.batch);
+          expect(*end, next, std::min(end->share.last(input_.batch), next + size));
+        }
         const bool done = features_[task->feature].pooling == Pooling::none ? unpooled(*task, s0, s1)
                                                                              : pooled(*task, s0, s1);
         if (!done) return false;
       }
     }
     return true;
+  }
+
+  // Fetches the ids of the step after this one: they come from far away and are needed before their rows are. Offsets
+  // that have not been checked yet may say anything.
+  void expect(const Task& task, std::int64_t s0, std::int64_t s1) const {
+    const std::int64_t at = task.feature * input_.batch;
+    std::int64_t first = at + s0, last = at + s1;
+    if (input_.offsets != nullptr) {
+      fetch(input_.offsets + at + s0, input_.offsets + at + s1 + 1);
+      first = input_.offsets[at + s0];
+      last = first + std::min(bag_length_ * (s1 - s0), 2 * checked_ids);
+      if (first < 0 || last > input_.length) return;
+    }
+    fetch(input_.values + first, input_.values + last);
+  }
+
+  static void fetch(const Index* begin, const Index* end) {
+    constexpr std::int64_t line = 64 / sizeof(Index);
+    for (; begin < end; begin += line) __builtin_prefetch(begin);
   }
 
   // Only a guide for the step, since the offsets have not been checked yet.
@@ -196,6 +224,7 @@ class Lane {
   const Feature* features_;
   float* const* partials_;
   Scratch& scratch_;
+  const Task* end_ = nullptr;
   Rewritten<Index>* room_;
   Preparer<Index> preparer_;
   Kernel<Index> pending_ = nullptr;

@@ -82,14 +82,15 @@ def test_offsets_that_fall_are_refused(plan, batch):
     [
         (lambda v, o: (v, o + 1), "offsets start at 1"),
         (lambda v, o: (v[:-1], o), "lengths do not add up"),
-        (lambda v, o: (v, o[:-1]), "give 9"),
-        (lambda v, o: (v[:7], None), "give 7"),
+        (lambda v, o: (v, o[:-1]), "no whole number"),
+        (lambda v, o: (v[:7], None), "no whole number"),
+        (lambda v, o: (v[:8], None), "give 4 samples, but the batch has 5"),
         (lambda v, o: (v.astype(np.float32), o.astype(np.float32)), "wanted int64 or int32"),
         (lambda v, o: (v.astype(np.int16), o), "wanted int64 or int32"),
         (lambda v, o: (v.astype(np.uint64), o), "wanted int64 or int32"),
         (lambda v, o: (v.astype(">i8"), o), "wanted int64 or int32"),
         (lambda v, o: (np.repeat(v, 2)[::2], o), "contiguous"),
-        (lambda v, o: (v.reshape(4, -1), o), "one dimension|give"),
+        (lambda v, o: (v.reshape(4, -1), o), "one dimension"),
         (lambda v, o: (np.array(list(v), object), o), "wanted int64|contiguous"),
     ],
 )
@@ -105,7 +106,7 @@ def test_the_fast_path_refuses_too():
         np.testing.assert_array_equal(
             engine.lookup_arrays(values, offsets), engine.lookup(Jagged(values, offsets, 5)).pooled
         )
-        for wrong in [(None,), ("ids",), (values, offsets[:4]), (values, offsets.astype(np.int32)), (values, 3)]:
+        for wrong in [(None,), ("ids",), (values, offsets[:4]), (values, offsets + 1), (values, 3)]:
             with pytest.raises(InputError):
                 engine.lookup_arrays(*wrong)
         for out in [np.zeros((5, 7), np.float32), np.zeros((5, 8)), np.zeros((8, 5), np.float32).T, [1]]:
@@ -134,6 +135,9 @@ def test_offsets_of_another_integer_type_are_taken():
         for v, o in [(np.int32, np.int64), (np.int64, np.int32)]:
             found = engine.lookup(Jagged(values.astype(v), offsets.astype(o), 5)).pooled
             np.testing.assert_array_equal(found, wanted)
+        offsets[3] = 2**40
+        with pytest.raises(InputError, match="do not fit in the int32 type"):
+            engine.lookup(Jagged(values.astype(np.int32), offsets, 5))
 
 
 @pytest.mark.parametrize("plan", ["symmetric", "alone", "row_shards"])

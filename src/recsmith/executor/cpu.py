@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith.spec import Batch, InputError, Jagged, Looked, Model, Prediction
-from recsmith.spec.batch import Ids
 
 from .dense import Dense
 from .memory import TableMemory
@@ -93,30 +92,21 @@ class CpuExecutable:
         self.close()
 
     def _lookup(self, ids: Jagged, out: NDArray[np.float32] | None, *, rest: bool) -> Looked:
-        values, offsets = ids.values, ids.offsets
-        bags = ids.batch * len(self.model.features)
-        found = len(values) if offsets is None else len(offsets) - 1
-        if found != bags:
-            raise InputError(
-                "lookup",
-                f"a batch of {ids.batch} has {bags} bags over {len(self.model.features)} features, "
-                f"but {'offsets' if offsets is not None else 'values (one id a bag)'} give {found}",
-                "Pass offsets of length F*B + 1.",
-            )
-        if offsets is not None and offsets.dtype != values.dtype:
-            offsets = _same_type(values, offsets)
-        sequences = self._sequences(offsets, len(values), ids.batch) if self._unpooled else None
-        pooled, replaced = self._engine.run(values, offsets, ids.weights, out, sequences, rest)
+        sequences = self._sequences(ids) if self._unpooled else None
+        pooled, replaced = self._engine.run(ids.values, ids.offsets, ids.weights, ids.batch, out, sequences, rest)
         if sequences is None:
             return Looked(pooled, {}, replaced)
         named = {self.model.features[i].name: array for i in self._unpooled if (array := sequences[i]) is not None}
         return Looked(pooled, named, replaced)
 
-    def _sequences(self, offsets: Ids | None, length: int, batch: int) -> list[NDArray[np.float32] | None]:
-        """An array for each unpooled feature."""
+    def _sequences(self, ids: Jagged) -> list[NDArray[np.float32] | None]:
+        """An array for each unpooled feature, as long as the offsets say; that they may say so is checked later."""
+        batch, length = ids.batch, len(ids.values)
         arrays: list[NDArray[np.float32] | None] = [None] * len(self.model.features)
+        if (length if ids.offsets is None else len(ids.offsets) - 1) != batch * len(arrays):
+            return arrays  # to be refused
         for i in self._unpooled:
-            count = batch if offsets is None else int(offsets[(i + 1) * batch]) - int(offsets[i * batch])
+            count = batch if ids.offsets is None else int(ids.offsets[(i + 1) * batch]) - int(ids.offsets[i * batch])
             feature = self.model.features[i]
             if not 0 <= count <= length:
                 raise InputError(
@@ -126,13 +116,3 @@ class CpuExecutable:
                 )
             arrays[i] = np.empty((count, self.model.table_of(feature).dim), np.float32)
         return arrays
-
-
-def _same_type(values: Ids, offsets: Ids) -> Ids:
-    """`offsets` in the integer type of `values`; other types are left for the engine to refuse."""
-    known = (np.dtype(np.int32), np.dtype(np.int64))
-    if values.dtype not in known or offsets.dtype not in known:
-        return offsets
-    if values.dtype == np.int32 and len(offsets) and not 0 <= int(offsets.max()) <= np.iinfo(np.int32).max:
-        raise InputError("lookup", "offsets do not fit in the int32 type of the values", "Pass int64 values.")
-    return offsets.astype(np.int32) if values.dtype == np.int32 else offsets.astype(np.int64)

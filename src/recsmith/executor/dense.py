@@ -92,7 +92,7 @@ class Dlrm:
     def _buffer(self, batch: int) -> NDArray[np.float32]:
         buffer: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
         if buffer is None or len(buffer) < batch:
-            buffer = np.empty((max(batch, 1), self._columns), np.float32)
+            buffer = _aligned(max(batch, 1), self._columns)
             if buffer.nbytes <= _KEPT_BYTES or not hasattr(self._own, "buffer"):
                 self._own.buffer = buffer
         return buffer
@@ -126,6 +126,13 @@ class Dlrm:
     def _pair_index(self, vectors: int) -> Tensor:
         rows, columns = np.tril_indices(vectors, 0 if self._kind.self_terms else -1)
         return self._torch.from_numpy(rows * vectors + columns)
+
+
+def _aligned(rows: int, columns: int) -> NDArray[np.float32]:
+    """[rows, columns] that begins on a cache line: kernels write whole lines."""
+    raw = np.empty(rows * columns + 16, np.float32)
+    skip = -raw.ctypes.data % 64 // 4
+    return raw[skip : skip + rows * columns].reshape(rows, columns)
 
 
 def _run(layers: list[_Layer], x: Tensor) -> Tensor:
