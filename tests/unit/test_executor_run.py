@@ -15,13 +15,13 @@ from hand_plans import alone, build, owned, row_shards, symmetric  # noqa: E402
 from recsmith.spec import (  # noqa: E402
     Batch,
     Feature,
+    FormatError,
     InputError,
     Interaction,
     Jagged,
     Mlp,
     Model,
     Table,
-    UnavailableError,
     Weights,
 )
 from recsmith.testing.cases import random_case  # noqa: E402
@@ -191,7 +191,7 @@ def test_a_dense_part_of_ones_own():
         def room(self, batch):
             return None
 
-        def finish(self, dense, looked):
+        def finish(self, batch, looked):
             return looked.pooled.sum(axis=1)
 
     with build(case.model, case.weights, alone(case.model), dense=Sum()) as executable:
@@ -199,9 +199,9 @@ def test_a_dense_part_of_ones_own():
         np.testing.assert_array_equal(found, executable.lookup(case.ids).pooled.sum(axis=1))
 
 
-def test_an_exported_dense_part_needs_its_callable():
+def test_an_exported_dense_part_needs_its_file():
     from recsmith.spec import Graph
 
     model = Model("g", (Table("t", 10, 4),), (Feature("f", "t"),), graph=Graph("dense.pt2"))
-    with pytest.raises(UnavailableError, match="exported dense part"):
+    with pytest.raises(FormatError, match=r"'g' refers to 'dense\.pt2'"):
         build(model, Weights({"t": np.zeros((10, 4), np.float32)}), alone(model))

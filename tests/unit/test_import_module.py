@@ -25,7 +25,7 @@ ROWS = [7, 30, 2, 11]
 
 
 def predict(model, weights, batch):
-    return load_graph(model, weights)(batch, OracleExecutable(model, weights).lookup(batch.sparse))
+    return load_graph(model, weights).finish(batch, OracleExecutable(model, weights).lookup(batch.sparse))
 
 
 def assert_close(found, wanted):
@@ -392,3 +392,22 @@ def test_a_damaged_graph_file(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(FormatError, match=r"'dense\.pt2' is not an exported program"):
         load_graph(*artifact.open(tmp_path / "a"))
+
+
+def test_through_the_native_executor(tmp_path, attention):
+    """Import, save, open, plan, compile, run: what a prediction of any module goes through."""
+    pytest.importorskip("recsmith._native")
+    from recsmith import api
+    from recsmith.spec import Workload
+
+    module, model, weights = attention
+    model, weights = artifact.open(artifact.save(model, weights, tmp_path / "a"))
+    made = api.plan(model, api.platform("cpu"), Workload.uniform(model, 64), planner="symmetric")
+    with api.compile(model, made, weights, pages="4k") as engine:
+        for batch, length in [(3, 6), (1, 1), (200, 13)]:
+            inputs = attention_inputs(batch, length, batch)
+            with torch.inference_mode():
+                wanted = module(*inputs).numpy()
+            assert_close(engine.run(attention_batch(inputs)).values, wanted)
+        empty = Jagged(np.zeros(0, np.int64), np.zeros(1, np.int64), 0)
+        assert engine.run(Batch(empty, np.zeros((0, 5), np.float32))).values.shape == (0,)

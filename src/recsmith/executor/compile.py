@@ -36,7 +36,7 @@ def compile(
         pages: what the tables lie on: `huge` or `4k` pages of an arena they are copied to, or `file` or `borrow`
             to read the given arrays where they are.
         allow_foreign: take a plan that was made for another machine; its cores must exist here.
-        dense: what comes after the look-up, for models whose dense part is an exported graph.
+        dense: what comes after the look-up, instead of the model's own dense part.
         progress: told the bytes copied.
 
     Raises:

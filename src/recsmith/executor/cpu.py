@@ -76,7 +76,7 @@ class CpuExecutable:
         if self._dense is None:
             raise InputError("run", f"model '{self.model.name}' has no dense part", "Call lookup instead.")
         looked = self._lookup(batch.sparse, self._dense.room(batch.sparse.batch), rest=True)
-        return Prediction(self._dense.finish(batch.dense, looked), looked.replaced)
+        return Prediction(self._dense.finish(batch, looked), looked.replaced)
 
     def close(self) -> None:
         """Give back threads and memory; calls under way finish first."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import InputError, Looked, Mlp, Model, PlanError, UnavailableError, Weights
+from recsmith.spec import Batch, InputError, Looked, Mlp, Model, PlanError, UnavailableError, Weights
+
+from .graph import load_graph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,22 +27,22 @@ class Dense(Protocol):
     def room(self, batch: int) -> NDArray[np.float32] | None:
         """Where the look-up should write, [batch, width]; None leaves the choice to the caller."""
 
-    def finish(self, dense: NDArray[np.float32] | None, looked: Looked) -> NDArray[np.float32]:
-        """The model's output; `looked.pooled` is the array that `room` gave, when it gave one."""
+    def finish(self, batch: Batch, looked: Looked) -> NDArray[np.float32]:
+        """The model's output; `looked` is the look-up of `batch`, in the array that `room` gave when it gave one."""
 
 
 def dense_of(model: Model, weights: Weights) -> Dense | None:
-    """The dense part of a DLRM; None when the model has none.
+    """The dense part of a DLRM or an exported graph; None when the model has none.
 
     Raises:
-        UnavailableError: torch is not installed, or the dense part is an exported graph, which needs a callable.
+        UnavailableError: torch is not installed.
+        FormatError: the exported graph is missing or damaged.
     """
     if model.top is not None and model.interaction is not None:
         return Dlrm(model, weights)
     if model.graph is not None:
-        raise UnavailableError(
-            "compile", f"model '{model.name}' has an exported dense part", "Pass its callable as dense=."
-        )
+        _import_torch()
+        return load_graph(model, weights)
     return None
 
 
@@ -69,14 +71,14 @@ class Dlrm:
         """The look-up's columns of this thread's buffer."""
         return self._buffer(batch)[:batch, self._skip :]
 
-    def finish(self, dense: NDArray[np.float32] | None, looked: Looked) -> NDArray[np.float32]:
+    def finish(self, batch: Batch, looked: Looked) -> NDArray[np.float32]:
         """[B], or [B, outputs] for more than one output."""
-        batch = len(looked.pooled)
+        size = len(looked.pooled)
         torch = self._torch
         with torch.inference_mode():
-            joined = torch.from_numpy(self._buffer(batch)[:batch])
+            joined = torch.from_numpy(self._buffer(size)[:size])
             if self._bottom is not None:
-                joined[:, : self._skip] = _run(self._bottom, torch.from_numpy(self._inputs(dense, batch)))
+                joined[:, : self._skip] = _run(self._bottom, torch.from_numpy(self._inputs(batch.dense, size)))
             out = _run(self._top, self._interact(joined))
         values: NDArray[np.float32] = out.numpy()
         return values[:, 0] if self._outputs == 1 else values

@@ -6,7 +6,6 @@ B samples, W columns of the look-up's output.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from recsmith.spec import Batch, FormatError, Graph, GraphInput, InputError, Jag
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.fx import GraphModule
 
-Dense = Callable[[Batch, Looked], NDArray[np.float32]]
 
-
-def load_graph(model: Model, weights: Weights) -> Dense:
-    """A function from a batch and its look-up to the output [B] or [B, n]; safe to call from several threads.
+def load_graph(model: Model, weights: Weights) -> ExportedDense:
+    """The exported dense part of `model`.
 
     Raises:
         FormatError: the file is missing or is not an exported program.
@@ -31,7 +29,8 @@ def load_graph(model: Model, weights: Weights) -> Dense:
 
     graph = model.graph
     if graph is None or graph.file not in weights.files:
-        raise FormatError("load", f"model '{model.name}' has no exported dense part", "Import it again.")
+        named = "no exported dense part" if graph is None else f"'{graph.file}', which is missing"
+        raise FormatError("load", f"model '{model.name}' refers to {named}", "Import it again.")
     content = weights.files[graph.file]
     try:
         program = torch.export.load(io.BytesIO(content) if isinstance(content, bytes) else str(content))
@@ -40,19 +39,43 @@ def load_graph(model: Model, weights: Weights) -> Dense:
         raise FormatError(
             "load", f"'{graph.file}' is not an exported program, or is damaged: {first}", "Import the model again."
         ) from error
+    # Guards would only say in torch's words what the checks below say in ours.
     part = program.module(check_guards=False)
     part.graph.set_codegen(torch.fx.graph.CodeGen())
     part.recompile()
+    return ExportedDense(model, graph, part)
 
-    def dense(batch: Batch, looked: Looked) -> NDArray[np.float32]:
+
+class ExportedDense:
+    """Runs an exported dense part in inference mode; safe from several threads."""
+
+    def __init__(self, model: Model, graph: Graph, part: GraphModule) -> None:
+        self._model = model
+        self._graph = graph
+        self._part = part
+
+    def room(self, batch: int) -> None:
+        """None: the look-up chooses where to write."""
+
+    def finish(self, batch: Batch, looked: Looked) -> NDArray[np.float32]:
+        """The model's output [B] or [B, n].
+
+        Raises:
+            InputError: dense inputs are missing or misshapen, or bags are not of the lengths the module wants.
+        """
+        import torch
+
+        size = batch.sparse.batch
         with torch.inference_mode():
-            if batch.sparse.batch == 0:
-                # Not every operator takes zero samples (a view with a free axis does not), so two of zeros go in.
-                return part(*_zeros(model, graph))[0].numpy()[:0]
-            tensors = [_tensor(model, each, batch, looked) for each in graph.inputs]
-            return part(*tensors)[0].numpy()
-
-    return dense
+            # Not every operator takes zero samples (a view with a free axis does not), so two of zeros go in.
+            tensors = (
+                [_tensor(self._model, each, batch, looked) for each in self._graph.inputs]
+                if size
+                else _zeros(self._model, self._graph)
+            )
+            (output,) = self._part(*tensors)
+            values: NDArray[np.float32] = output[:size].numpy()
+        return values
 
 
 def _tensor(model: Model, wanted: GraphInput, batch: Batch, looked: Looked) -> Tensor:
