@@ -2,12 +2,14 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recsmith.bench import expected, process, records, rounds
+from recsmith.bench.engine import NoSettings
 from recsmith.bench.peers import slices
 from recsmith.bench.tables import SharedTables
 from recsmith.data import shapes, synthetic
@@ -92,7 +94,7 @@ def test_slices_run_on_waiting_threads_and_pass_errors_on():
     pool.close()
 
 
-class Sleeper:
+class Sleeper(NoSettings):
     """An engine that takes note of what it is given."""
 
     name, version, settings, op_based = "sleeper", "0", "", False
@@ -128,9 +130,24 @@ def test_quartiles_are_interpolated():
 
 def test_pinning_is_undone():
     before = os.sched_getaffinity(0)
-    with process.pinned(1):
+    with process.Pins(1):
         assert len(os.sched_getaffinity(0)) == 1
     assert os.sched_getaffinity(0) == before
+
+
+def test_threads_that_a_pinned_caller_starts_are_moved_away():
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor")
+    stop, there = threading.Event(), []
+    with process.Pins(2) as pins:
+        thread = threading.Thread(target=stop.wait)
+        thread.start()
+        there.append(os.sched_getaffinity(thread.native_id))
+        pins.apply()
+        there.append(os.sched_getaffinity(thread.native_id))
+        stop.set()
+        thread.join()
+    assert there[0] == os.sched_getaffinity(0).intersection(there[0]) and not there[0] & there[1]
 
 
 def test_records_are_one_line_each(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsmith.bench import expected
+from recsmith.bench import expected, rounds
 from recsmith.bench.engine import Setup
 from recsmith.bench.peers import PEERS
 from recsmith.bench.tables import SharedTables
@@ -47,7 +47,8 @@ def test_rivals_are_right(peer, form, threads):
             continue
         for ids in made:
             wanted = expected.pooled(setup.model, setup.tables, ids)
-            got = engine.output(engine.call(engine.prepare(ids)))
+            with rounds.active(engine):
+                got = engine.output(engine.call(engine.prepare(ids)))
             assert expected.disagreement(got, wanted) == "", engine.name
         assert engine.version and engine.settings
         engine.close()

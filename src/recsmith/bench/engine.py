@@ -59,6 +59,16 @@ class Setup:
             )
 
 
+class NoSettings:
+    """Part of an engine that needs nothing of the process."""
+
+    def activate(self) -> None:
+        """Nothing to do."""
+
+    def deactivate(self) -> None:
+        """Nothing to do."""
+
+
 class Engine(Protocol):
     """One way of looking up.
 
@@ -73,6 +83,12 @@ class Engine(Protocol):
     version: str
     settings: str
     op_based: bool
+
+    def activate(self) -> None:
+        """Make the process's settings (threads, modes) those it wants. Before each sample, not timed."""
+
+    def deactivate(self) -> None:
+        """Put the settings back."""
 
     def prepare(self, ids: Jagged) -> Any:
         """The batch in the engine's own form. Not timed."""

@@ -45,7 +45,7 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
         trial = _batches(bench, _TRIAL_BATCHES, options.seed + 1)
         _admit_ours(bench, trial, stack)
         _admit_peers(bench, trial, stack, progress)
-        placement = stack.enter_context(process.pinned(options.threads))
+        pins = stack.enter_context(process.Pins(options.threads))
         pool_of = rounds.Pool(trial)
         calls = {
             name: rounds.calls_per_sample(engine, pool_of, options.sample_s) for name, engine in bench.engines.items()
@@ -54,9 +54,9 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
         samplers = {name: rounds.sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
         pointers = PointerList(bench.setup, trial)
         samplers[_BOUND] = pointers.sampler(pool, calls[OURS])
-        seconds = rounds.interleaved(samplers, options.rounds, progress)
+        seconds = rounds.interleaved(samplers, options.rounds, progress, pins.apply)
         bound = pointers.bound(seconds.pop(_BOUND))
-    run = records.Run(records.commit(), records.now(), bench.platform.machine, options.threads, placement, allocator)
+    run = records.Run(records.commit(), records.now(), bench.platform.machine, options.threads, str(pins), allocator)
     return summarise(bench, run, pool, calls, seconds, bound, last_level_bytes(bench.platform))
 
 
@@ -128,7 +128,9 @@ def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
     """Add the engine, or say what is wrong with its output."""
     for ids in trial[:_CHECKED]:
         wanted_BW = expected.pooled(bench.shape.model, bench.tables.tables, ids)
-        problem = expected.disagreement(engine.output(engine.call(engine.prepare(ids))), wanted_BW)
+        with rounds.active(engine):
+            got_BW = engine.output(engine.call(engine.prepare(ids)))
+        problem = expected.disagreement(got_BW, wanted_BW)
         if problem:
             return problem
     bench.engines[engine.name] = engine

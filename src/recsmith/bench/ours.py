@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith import __version__
-from recsmith.cost.fitted import FittedCost
-from recsmith.planner import PLANNERS
+from recsmith import __version__, api
 from recsmith.platforms import load, restrict
-from recsmith.representations import REPRESENTATIONS
-from recsmith.spec import Executable, Jagged, Objective, Plan, Platform, Problem, Weights, Workload
-from recsmith.strategies import STRATEGIES
+from recsmith.spec import Executable, Jagged, Model, Objective, Plan, Platform, Weights, Workload
 
-from .engine import Setup
+from .engine import NoSettings, Setup
 from .options import LookupOptions
 from .records import PlanSummary
 
@@ -29,11 +24,13 @@ class Bound:
 
     Attributes:
         executable: reads the shared rows where they are.
+        isa: the instruction set whose kernels run.
     """
 
     plan: Plan
     platform: Platform
     executable: Any
+    isa: str
 
     @property
     def predicted_s(self) -> float | None:
@@ -47,7 +44,7 @@ class Bound:
         return PlanSummary(
             planner=self.plan.planner,
             plan_digest=self.plan.digest(),
-            isa=str(self.executable.isa),
+            isa=self.isa,
             cores=bucket.cores,
             placements=dict(placements),
             notes=self.plan.notes,
@@ -59,17 +56,24 @@ class Bound:
 def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
     """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
     platform = restrict(load(options.platform or "cpu"), options.threads)
-    lower = REPRESENTATIONS["table"]().lower
-    ops = tuple(op for feature in setup.model.features for op in lower(feature))
-    problem = Problem(setup.model, ops, Objective((workload,)), platform)
-    strategies = {name: STRATEGIES[name]() for name in options.strategies or STRATEGIES.names()}
-    plan = PLANNERS[options.planner]().plan(problem, strategies, FittedCost())
-    executor: Any = import_module("recsmith.executor")
-    executable = executor.compile(setup.model, plan, Weights(setup.tables), platform=platform, pages="borrow")
-    return Bound(plan, platform, executable)
+    plan = planned(setup.model, platform, Objective((workload,)), options.planner, options.strategies)
+    executable = bound(setup.model, plan, Weights(setup.tables), platform)
+    return Bound(plan, platform, executable, str(executable.isa))
 
 
-class Ours:
+def planned(
+    model: Model, platform: Platform, objective: Objective, planner: str, strategies: tuple[str, ...] = ()
+) -> Plan:
+    """A plan for the whole of `platform`."""
+    return api.plan(model, platform, objective, planner=planner, allow=strategies or None)
+
+
+def bound(model: Model, plan: Plan, weights: Weights, platform: Platform) -> Any:
+    """The plan bound to the given arrays where they are."""
+    return api.compile(model, plan, weights, platform=platform, pages="borrow")
+
+
+class Ours(NoSettings):
     """`executable.lookup(ids)`: ids checked, output allocated by the engine."""
 
     name = "recsmith"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from typing import Self
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 # glibc's largest threshold on 64-bit systems: outputs up to this size are reused and not mapped afresh.
@@ -35,26 +35,38 @@ def granted_cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-@contextmanager
-def pinned(threads: int) -> Iterator[str]:
-    """Keep the caller on the first granted processor and every other thread on the rest; yields a description.
+class Pins:
+    """Keeps the caller on the first granted processor and every other thread on the rest of those in use.
 
-    Threads that already sit on a single processor (our pool pins its own) stay there. Call it when all engines
-    have started theirs.
+    Threads that already sit on a single processor (our pool pins its own) stay there, but for those that a pinned
+    caller has started and that share its processor.
     """
-    cpus = granted_cpus()
-    caller = threading.get_native_id()
-    before: dict[int, set[int]] = {}
-    others = set(cpus[1:threads]) or set(cpus[1:]) or set(cpus)
-    for task in map(int, os.listdir("/proc/self/task")):
-        with suppress(OSError):
-            had = os.sched_getaffinity(task)
-            if len(had) > 1:
-                before[task] = had
-                os.sched_setaffinity(task, {cpus[0]} if task == caller else others)
-    try:
-        yield f"caller on cpu {cpus[0]}, other threads on {sorted(others)}"
-    finally:
-        for task, had in before.items():
+
+    def __init__(self, threads: int) -> None:
+        self._cpus = granted_cpus()
+        self._others = set(self._cpus[1:threads]) or set(self._cpus[1:]) or set(self._cpus)
+        self._caller = threading.get_native_id()
+        self._before: dict[int, set[int]] = {}
+
+    def __enter__(self) -> Self:
+        self.apply()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for task, had in self._before.items():
             with suppress(OSError):
                 os.sched_setaffinity(task, had)
+
+    def apply(self) -> None:
+        """Place all threads there are by now; call it again when there may be new ones."""
+        first = {self._cpus[0]}
+        for task in map(int, os.listdir("/proc/self/task")):
+            with suppress(OSError):
+                had = os.sched_getaffinity(task)
+                wanted = first if task == self._caller else self._others
+                if had != wanted and (len(had) > 1 or had == first):
+                    self._before.setdefault(task, set(self._cpus) if had == first else had)
+                    os.sched_setaffinity(task, wanted)
+
+    def __str__(self) -> str:
+        return f"caller on cpu {self._cpus[0]}, other threads on {sorted(self._others)}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from recsmith.spec import Jagged, Measurement, Progress
 
@@ -18,6 +20,16 @@ _TRIAL_CALLS = 8
 _MOST_CALLS = 4096
 
 Sampler = Callable[[], float]
+
+
+class Activated(Protocol):
+    """What has settings of its own."""
+
+    def activate(self) -> None:
+        """Set them."""
+
+    def deactivate(self) -> None:
+        """Put them back."""
 
 
 @dataclass(slots=True)
@@ -36,7 +48,8 @@ class Pool:
 
 def calls_per_sample(engine: Engine, pool: Pool, sample_s: float) -> int:
     """How many calls take about `sample_s` together."""
-    seconds = [timed(engine, pool, 1) for _ in range(_TRIAL_CALLS)]
+    with active(engine):
+        seconds = [timed(engine, pool, 1) for _ in range(_TRIAL_CALLS)]
     return max(1, min(_MOST_CALLS, math.ceil(sample_s / min(seconds))))
 
 
@@ -50,8 +63,9 @@ def sampler(engine: Engine, pool: Pool, calls: int) -> Sampler:
 
     def sample() -> float:
         time.sleep(_SETTLE_S)
-        timed(engine, pool, warm_up_calls(calls))
-        return timed(engine, pool, calls) / calls
+        with active(engine):
+            timed(engine, pool, warm_up_calls(calls))
+            return timed(engine, pool, calls) / calls
 
     return sample
 
@@ -66,8 +80,21 @@ def timed(engine: Engine, pool: Pool, calls: int) -> float:
     return clock() - start
 
 
+@contextmanager
+def active(engine: Activated) -> Iterator[None]:
+    """The process set as the engine wants it."""
+    engine.activate()
+    try:
+        yield
+    finally:
+        engine.deactivate()
+
+
 def interleaved(
-    samplers: Mapping[str, Sampler], rounds: int, progress: Progress | None = None
+    samplers: Mapping[str, Sampler],
+    rounds: int,
+    progress: Progress | None = None,
+    before_round: Callable[[], object] | None = None,
 ) -> dict[str, list[float]]:
     """Each sampler's yield, one number a round."""
     found: dict[str, list[float]] = {name: [] for name in samplers}
@@ -76,6 +103,8 @@ def interleaved(
     gc.disable()
     try:
         for turn in range(rounds):
+            if before_round:
+                before_round()
             for step in range(len(names)):
                 name = names[(turn + step) % len(names)]
                 found[name].append(samplers[name]())

@@ -35,7 +35,7 @@ _SPARSE_TYPES = {
 }
 
 
-class _Fbgemm:
+class _Fbgemm(TorchSettings):
     """One module, called once or on slices."""
 
     name: str
@@ -43,18 +43,18 @@ class _Fbgemm:
     sliced = False
 
     def __init__(self, setup: Setup) -> None:
-        self.version = fbgemm_gpu.__version__
+        self.version = str(fbgemm_gpu.__version__)
         self._features = len(setup.model.features)
         self._parts = setup.threads if self.sliced else 1
         if self.sliced and (setup.threads == 1 or setup.batch < setup.threads):
             raise UnavailableError("bench", "slices need several threads and samples; the single call stands for both")
-        self._torch = TorchSettings(1 if self.sliced else setup.threads)
+        self.threads = 1 if self.sliced else setup.threads
         self._module = self._build(setup)
         self._fixed = setup.bag_lengths is not None
         self._offsets: dict[int, Any] = {}
         self._slices: Slices | None = None
         if self.sliced:
-            self._slices = Slices(self._parts, self._look_up, _quiet_thread)
+            self._slices = Slices(self._parts, self._look_up, self._enter_thread)
 
     def _build(self, setup: Setup) -> Any:
         raise NotImplementedError
@@ -64,6 +64,11 @@ class _Fbgemm:
 
     def _look_up(self, prepared: Any) -> Any:
         return self._module(*prepared)
+
+    def _enter_thread(self) -> None:
+        # Each slice is one thread's work: without this every call would start a team of its own.
+        torch.set_num_threads(1)
+        self.mode().__enter__()
 
     def prepare(self, ids: Jagged) -> Any:
         """Ids and offsets of all features, for each slice."""
@@ -88,16 +93,9 @@ class _Fbgemm:
         return torch.cat(result).numpy() if self.sliced else result.numpy()
 
     def close(self) -> None:
-        """Stop the threads and put torch's settings back."""
+        """Stop the threads."""
         if self._slices is not None:
             self._slices.close()
-        self._torch.restore()
-
-
-def _quiet_thread() -> None:
-    # Each slice is one thread's work: without this every call would start a team of its own.
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
 
 
 class NBit(_Fbgemm):
@@ -135,6 +133,8 @@ class Tbe(_Fbgemm):
     """`SplitTableBatchedEmbeddingBagsCodegen` on the CPU over the shared rows."""
 
     name = "fbgemm_tbe"
+    # Its operator has no kernel for inference mode.
+    mode = torch.no_grad
 
     def _build(self, setup: Setup) -> Any:
         self.settings = f"{self._form()}TBE on CPU, bounds check off, rows shared"

@@ -67,11 +67,9 @@ class Loop:
 
     def __init__(self, setup: Setup) -> None:
         setup.require_float32(self.name)
-        self._threads = numba.get_num_threads()
         # Numba cannot run more threads than it started with.
-        count = min(setup.threads, numba.config.NUMBA_NUM_THREADS)
-        numba.set_num_threads(count)
-        self.version = numba.__version__
+        self._threads = count = min(setup.threads, numba.config.NUMBA_NUM_THREADS)
+        self.version = str(numba.__version__)
         # One sample or one thread: starting a parallel region costs more than the look-up.
         alone = count == 1 or setup.batch == 1
         self.settings = f"njit({'' if alone else 'parallel, '}fastmath), {1 if alone else count} threads"
@@ -87,6 +85,15 @@ class Loop:
             dims_F,
             np.concatenate([[0], np.cumsum(dims_F)])[:-1],
         )
+
+    def activate(self) -> None:
+        """Set Numba's threads."""
+        self._before = numba.get_num_threads()
+        numba.set_num_threads(self._threads)
+
+    def deactivate(self) -> None:
+        """Put them back."""
+        numba.set_num_threads(self._before)
 
     def prepare(self, ids: Jagged) -> Any:
         """The ids as they are, and their offsets."""
@@ -104,8 +111,7 @@ class Loop:
         return result
 
     def close(self) -> None:
-        """Put Numba's thread count back."""
-        numba.set_num_threads(self._threads)
+        """Nothing to give back."""
 
 
 ENGINES = (Loop,)

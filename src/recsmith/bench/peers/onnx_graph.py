@@ -11,12 +11,12 @@ from onnx import TensorProto, helper
 
 from recsmith.spec import Jagged, UnavailableError
 
-from ..engine import Setup
+from ..engine import NoSettings, Setup
 
 _OPSET, _IR = 18, 9
 
 
-class Session:
+class Session(NoSettings):
     """One session; weights are inputs, so that it reads the shared copy."""
 
     name = "onnxruntime"
@@ -26,7 +26,7 @@ class Session:
         setup.require_float32(self.name)
         if setup.bag_lengths is None:
             raise UnavailableError("bench", "a Gather + ReduceSum graph needs bags of equal length")
-        self.version = onnxruntime.__version__
+        self.version = str(onnxruntime.__version__)
         self.settings = f"Gather(+ReduceSum)+Concat, IO binding, output preallocated, {setup.threads} intra-op threads"
         self._lengths, self._batch = setup.bag_lengths, setup.batch
         options = onnxruntime.SessionOptions()

@@ -18,7 +18,7 @@ from ..engine import Setup
 from .torch_tensors import FeatureOffsets, TorchSettings, ids_by_feature, weights
 
 
-class Compiled:
+class Compiled(TorchSettings):
     """One compiled function for all features."""
 
     name = "compile"
@@ -26,8 +26,8 @@ class Compiled:
 
     def __init__(self, setup: Setup) -> None:
         setup.require_float32(self.name)
-        self._torch = TorchSettings(setup.threads)
-        self.version = torch.__version__
+        self.threads = setup.threads
+        self.version = str(torch.__version__)
         self._weights = weights(setup)
         self._offsets = FeatureOffsets(setup)
         single = [False] * len(self._weights)
@@ -56,8 +56,7 @@ class Compiled:
         return result.numpy()
 
     def close(self) -> None:
-        """Put torch's settings back."""
-        self._torch.restore()
+        """Nothing to give back."""
 
 
 def _written_for(single: list[bool], tables: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from ..engine import Setup
 from .torch_tensors import FeatureOffsets, TorchSettings, ids_by_feature, weights
 
 
-class EmbeddingBags:
+class EmbeddingBags(TorchSettings):
     """`nn.EmbeddingBag` with include_last_offset."""
 
     name = "torch"
@@ -22,8 +22,8 @@ class EmbeddingBags:
 
     def __init__(self, setup: Setup) -> None:
         setup.require_float32(self.name)
-        self._torch = TorchSettings(setup.threads)
-        self.version = torch.__version__
+        self.threads = setup.threads
+        self.version = str(torch.__version__)
         self.settings = f"nn.EmbeddingBag(sum, include_last_offset) a feature + cat, {setup.threads} intra-op threads"
         self._features = len(setup.model.features)
         self._offsets = FeatureOffsets(setup)
@@ -45,11 +45,10 @@ class EmbeddingBags:
         return result.numpy()
 
     def close(self) -> None:
-        """Put torch's settings back."""
-        self._torch.restore()
+        """Nothing to give back."""
 
 
-class Embeddings:
+class Embeddings(TorchSettings):
     """`F.embedding` for one-hot features: cheaper than a bag a table."""
 
     name = "torch_embedding"
@@ -59,8 +58,8 @@ class Embeddings:
         setup.require_float32(self.name)
         if not setup.one_hot:
             raise UnavailableError("bench", "nn.Embedding takes one id a sample")
-        self._torch = TorchSettings(setup.threads)
-        self.version = torch.__version__
+        self.threads = setup.threads
+        self.version = str(torch.__version__)
         self.settings = f"F.embedding a feature + cat, {setup.threads} intra-op threads"
         self._weights = weights(setup)
 
@@ -78,8 +77,7 @@ class Embeddings:
         return result.numpy()
 
     def close(self) -> None:
-        """Put torch's settings back."""
-        self._torch.restore()
+        """Nothing to give back."""
 
 
 ENGINES = (EmbeddingBags, Embeddings)

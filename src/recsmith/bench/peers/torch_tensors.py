@@ -15,17 +15,25 @@ from ..engine import Setup
 
 
 class TorchSettings:
-    """Torch's threads for the caller's thread, without gradients; `restore` puts back what was there."""
+    """Part of an engine that runs in torch's inference mode (or another) with a number of threads of its own.
 
-    def __init__(self, threads: int) -> None:
-        self._threads, self._gradients = torch.get_num_threads(), torch.is_grad_enabled()
-        torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
+    The mode is entered once a sample and not once a call, which would cost the rival a microsecond each time.
+    """
 
-    def restore(self) -> None:
-        """Put back the settings that were there before."""
-        torch.set_num_threads(self._threads)
-        torch.set_grad_enabled(self._gradients)
+    threads: int
+    mode: Any = torch.inference_mode
+
+    def activate(self) -> None:
+        """Set the caller's intra-op threads and enter its mode."""
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        self._entered = self.mode()
+        self._entered.__enter__()
+
+    def deactivate(self) -> None:
+        """Leave the mode and put the threads back."""
+        self._entered.__exit__(None, None, None)
+        torch.set_num_threads(self._before)
 
 
 def tensor(array: NDArray[Any]) -> Any:

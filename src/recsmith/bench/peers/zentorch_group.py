@@ -15,7 +15,7 @@ from ..engine import Setup
 from .torch_tensors import FeatureOffsets, TorchSettings, ids_by_feature, weights
 
 
-class EmbeddingBagGroup:
+class EmbeddingBagGroup(TorchSettings):
     """`zentorch_horizontal_embedding_bag_group` + cat."""
 
     name = "zentorch"
@@ -23,8 +23,8 @@ class EmbeddingBagGroup:
 
     def __init__(self, setup: Setup) -> None:
         setup.require_float32(self.name)
-        self._torch = TorchSettings(setup.threads)
-        self.version = zentorch.__version__
+        self.threads = setup.threads
+        self.version = str(zentorch.__version__)
         self.settings = f"zentorch_horizontal_embedding_bag_group + cat, {setup.threads} threads"
         self._weights = weights(setup)
         self._offsets = FeatureOffsets(setup)
@@ -46,8 +46,7 @@ class EmbeddingBagGroup:
         return result.numpy()
 
     def close(self) -> None:
-        """Put torch's settings back."""
-        self._torch.restore()
+        """Nothing to give back."""
 
 
 ENGINES = (EmbeddingBagGroup,)

@@ -1,0 +1,253 @@
+"""Predicted against measured over a grid of cases, and what `auto` gains over `symmetric`.
+
+The shapes are those of [ASYM] (papers.md A5), three of them stand-ins; each is asked with three distributions of ids
+at several batch sizes. The machine is measured at the beginning of the run and again at its end, so that a machine
+that changed meanwhile shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from statistics import median
+from typing import Any, Literal
+
+from recsmith.data import distributions, shapes, synthetic
+from recsmith.platforms import restrict
+from recsmith.spec import Objective, Plan, Platform, Progress, Record, Weights, Workload
+from recsmith.spec.platform import Page
+
+from . import expected, ours, process, records, rounds
+from .engine import Setup
+from .tables import SharedTables
+
+SHAPES = (
+    "huawei_25MB_like_guess",
+    "criteo_terabyte_10M",
+    "avazu",
+    "kuairec_big_84_guess",
+    "taobao_ad",
+    "tenrec_qb_article_guess",
+)
+LAWS = ("uniform", "zipf:1.05", "fixed")
+BATCHES = (128, 512, 2048)
+PLANNERS = ("auto", "symmetric")
+
+_TRIAL_BATCHES = 24
+_MOST_ID_BYTES = 1 << 30
+
+Measure = Callable[[Platform], Platform]
+
+
+class PredictionOptions(Record, frozen=True):
+    """The grid.
+
+    Attributes:
+        max_bytes: row cap for shapes that would take more.
+    """
+
+    shapes: tuple[str, ...] = SHAPES
+    ids: tuple[str, ...] = LAWS
+    batches: tuple[int, ...] = BATCHES
+    threads: int = 2
+    pages: Page = "huge"
+    max_bytes: int = 8_000_000_000
+    rounds: int = 15
+    sample_s: float = 2e-3
+    seed: int = 0
+
+
+class PlannerCase(Record, frozen=True):
+    """One planner's plan in one case.
+
+    Attributes:
+        error: predicted over measured, less one.
+        owned: features that one core serves for all samples while other cores work too.
+    """
+
+    planner: str
+    plan_digest: str
+    predicted_s: float
+    measured_s: float
+    q1_s: float
+    q3_s: float
+    error: float
+    owned: int
+    strategies: tuple[str, ...]
+
+
+class PredictionCase(Record, frozen=True):
+    """One shape, law and batch size.
+
+    Attributes:
+        auto_over_symmetric: measured medians; 1 exactly when both planners made the same plan, which was then
+            measured once.
+        asymmetric: whether `auto` gave some feature to one core alone.
+    """
+
+    workload: str
+    ids: str
+    batch: int
+    planners: tuple[PlannerCase, ...]
+    auto_over_symmetric: float
+    same_plan: bool
+    asymmetric: bool
+
+
+class Drift(Record, frozen=True):
+    """How curves measured at the end of the run differ from those at its beginning.
+
+    Attributes:
+        median_ratio: of end over beginning, over all curves.
+        worst: the curve that changed most, in words, with its ratio.
+    """
+
+    curves: int
+    median_ratio: float
+    worst: str
+
+
+class PredictionRecord(Record, frozen=True):
+    """The result of the whole grid.
+
+    Attributes:
+        median_abs_error: median of |predicted / measured - 1| over all cases and planners.
+        worst_auto_over_symmetric: the largest of the ratios.
+        gains: cases with an asymmetric plan, "workload/ids/batch", to symmetric's time over auto's.
+    """
+
+    run: records.Run
+    cases: tuple[PredictionCase, ...]
+    median_abs_error: float
+    worst_auto_over_symmetric: float
+    gains: dict[str, float]
+    drift: Drift
+    kind: Literal["prediction"] = "prediction"
+    version: int = 1
+
+
+def run_prediction_bench(
+    options: PredictionOptions, machine: Platform, measure: Measure, progress: Progress | None = None
+) -> PredictionRecord:
+    """Plan, predict and measure every case of the grid.
+
+    Args:
+        machine: this machine, as probed.
+        measure: yields it with curves measured now.
+    """
+    allocator = process.keep_freed_memory()
+    before = restrict(measure(machine), options.threads)
+    cases: list[PredictionCase] = []
+    placement = ""
+    total = len(options.shapes) * len(options.ids) * len(options.batches)
+    for name in options.shapes:
+        shape = shapes.shape(name, max_bytes=options.max_bytes)
+        tables = SharedTables(shape.model, options.pages, options.seed)
+        for law in options.ids:
+            for batch in options.batches:
+                case, placement = _case(options, shape, tables, law, batch, before)
+                cases.append(case)
+                if progress:
+                    progress("predicting and measuring", len(cases), total)
+        del tables
+    after = restrict(measure(machine), options.threads)
+    run = records.Run(records.commit(), records.now(), machine.machine, options.threads, placement, allocator)
+    errors = [abs(each.error) for case in cases for each in case.planners]
+    return PredictionRecord(
+        run=run,
+        cases=tuple(cases),
+        median_abs_error=median(errors),
+        worst_auto_over_symmetric=max(case.auto_over_symmetric for case in cases),
+        gains={
+            f"{case.workload}/{case.ids}/b{case.batch}": 1 / case.auto_over_symmetric
+            for case in cases
+            if case.asymmetric
+        },
+        drift=drift(before, after),
+    )
+
+
+def _case(
+    options: PredictionOptions, shape: shapes.Shape, tables: SharedTables, law: str, batch: int, machine: Platform
+) -> tuple[PredictionCase, str]:
+    features = [feature.name for feature in shape.model.features]
+    workload = shape.workload(batch, distributions.parse(law, features), law)
+    plans = {name: ours.planned(shape.model, machine, Objective((workload,)), name) for name in PLANNERS}
+    same = plans["auto"].buckets == plans["symmetric"].buckets
+    kept = {"auto": plans["auto"]} if same else plans
+    seconds, placement = _measured(options, shape, tables, workload, kept, machine)
+    found = []
+    for name, plan in plans.items():
+        found.append(_planner_case(name, plan, batch, machine, seconds.get(name, seconds["auto"])))
+    ratio = 1.0 if same else found[0].measured_s / found[1].measured_s
+    asymmetric = found[0].owned > 0
+    return PredictionCase(shape.file.name, law, batch, tuple(found), ratio, same, asymmetric), placement
+
+
+def _measured(
+    options: PredictionOptions,
+    shape: shapes.Shape,
+    tables: SharedTables,
+    workload: Workload,
+    plans: Mapping[str, Plan],
+    machine: Platform,
+) -> tuple[dict[str, list[float]], str]:
+    trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
+    lengths = tuple(int(factor) for factor in shape.pooling_factors)
+    setup = Setup(shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages)
+    wanted_BW = expected.pooled(shape.model, tables.tables, trial[0])
+    engines: dict[str, Any] = {}
+    with ExitStack() as stack:
+        for name, plan in plans.items():
+            executable = ours.bound(shape.model, plan, Weights(tables.tables), machine)
+            stack.callback(executable.close)
+            engines[name] = ours.Ours(setup, executable)
+            problem = expected.disagreement(engines[name].output(engines[name].call(trial[0])), wanted_BW)
+            if problem:
+                raise AssertionError(f"plan of '{name}' {problem}")
+        pins = stack.enter_context(process.Pins(options.threads))
+        pool = rounds.Pool(trial)
+        calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
+        needed = options.rounds * sum(count + rounds.warm_up_calls(count) for count in calls.values())
+        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
+        pool = rounds.Pool(synthetic.batches(shape.model, workload, min(needed, most), options.seed))
+        samplers = {name: rounds.sampler(engine, pool, calls[name]) for name, engine in engines.items()}
+        return rounds.interleaved(samplers, options.rounds, before_round=pins.apply), str(pins)
+
+
+def _planner_case(name: str, plan: Plan, batch: int, machine: Platform, seconds: Sequence[float]) -> PlannerCase:
+    seen = rounds.measurement(seconds)
+    placements = [placement for stage in plan.bucket(batch).stages for placement in stage.placements]
+    predicted = next(each for each in plan.predicted if each.batch == batch).total.seconds
+    alone = [p for p in placements if len(p.cores) == 1 and p.samples.stop - p.samples.start == 1]
+    several = len(plan.bucket(batch).cores) > 1
+    return PlannerCase(
+        planner=name,
+        plan_digest=plan.digest(),
+        predicted_s=predicted,
+        measured_s=seen.seconds,
+        q1_s=seen.q1_s,
+        q3_s=seen.q3_s,
+        error=predicted / seen.seconds - 1,
+        owned=len({placement.feature for placement in alone}) if several else 0,
+        strategies=tuple(sorted({placement.strategy for placement in placements})),
+    )
+
+
+def drift(before: Platform, after: Platform) -> Drift:
+    """How much the machine changed between two measurements of it."""
+    ratios: dict[str, float] = {}
+    for memory in before.memories:
+        later = {_key(curve): curve.seconds for each in after.memories if each.id == memory.id for curve in each.curves}
+        for curve in memory.curves:
+            if curve.seconds > 0 and _key(curve) in later:
+                words = f"{memory.id} {' '.join(str(part) for part in _key(curve))}"
+                ratios[words] = later[_key(curve)] / curve.seconds
+    if not ratios:
+        return Drift(0, 1.0, "")
+    worst = max(ratios, key=lambda words: max(ratios[words], 1 / max(ratios[words], 1e-12)))
+    return Drift(len(ratios), median(ratios.values()), f"{worst}: {ratios[worst]:.2f}")
+
+
+def _key(curve: Any) -> tuple[Any, ...]:
+    return (curve.access, curve.row_bytes, curve.active_cores, curve.page)

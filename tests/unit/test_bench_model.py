@@ -1,0 +1,123 @@
+"""A workload's DLRM is the published one, and whole-model rivals agree with us."""
+
+import numpy as np
+import pytest
+
+from recsmith.bench import dlrm, lookup, model
+from recsmith.bench.engine import NoSettings
+from recsmith.bench.options import LookupOptions
+from recsmith.data import shapes, synthetic
+from recsmith.reference import forward
+from recsmith.reference import lookup as oracle
+from recsmith.spec import InputError, Interaction, Uniform, UnknownNameError, Weights
+
+
+def test_kaggle_has_the_published_widths():
+    made = dlrm.dlrm(shapes.shape("criteo_kaggle"))
+    assert made.bottom.widths == (13, 512, 256, 64, 16)
+    assert made.top.widths == (367, 512, 256, 1)
+    assert made.interaction == Interaction("dot") and made.dense_inputs == 13
+
+
+def test_terabyte_and_concatenating_widths():
+    assert dlrm.dlrm(shapes.shape("criteo_terabyte_10M")).top.widths[0] == 415
+    assert dlrm.dlrm(shapes.shape("deeprecsys_rm3")).top.widths[0] == 32 + 10 * 32
+
+
+def test_mixed_dims_are_concatenated_and_dcn_is_refused():
+    assert dlrm.dlrm(shapes.shape("taobao_ad")).interaction.kind == "cat"
+    with pytest.raises(InputError, match="dcn_v2"):
+        dlrm.dlrm(shapes.shape("mlperf_dlrm_v2"))
+
+
+@pytest.mark.parametrize("name", ["avazu", "criteo_kaggle", "kuairec_big", "taobao_ad"])
+def test_every_width_fits_the_next(name):
+    shape = shapes.shape(name, max_bytes=200_000)
+    made = dlrm.dlrm(shape)
+    rng = np.random.default_rng(0)
+    tables = {t.name: rng.standard_normal((t.rows, t.dim)).astype(np.float32) for t in made.tables}
+    weights = Weights(tables, dlrm.parameters(made))
+    (ids,) = synthetic.batches(made, shape.workload(3, Uniform()), 1)
+    pooled, _ = oracle(made, weights, ids)
+    out = forward(made, weights, rng.random((3, made.dense_inputs)), pooled)
+    assert out.shape == (3,) and np.all((out > 0) & (out < 1))
+
+
+def test_an_unknown_rival_is_refused():
+    with pytest.raises(UnknownNameError, match="torch"):
+        model.run_model_bench(model.ModelOptions("criteo_kaggle", against=("keras",)))
+
+
+@pytest.mark.slow
+def test_whole_models_are_compared():
+    pytest.importorskip("torch")
+    options = model.ModelOptions(
+        "criteo_kaggle", (1, 33), max_bytes=100_000, planner="symmetric", against=("torch",), rounds=3, seconds=0.02
+    )
+    record = model.run_model_bench(options)
+    assert not record.missing and {each.batch for each in record.ratios} == {1, 33}
+    assert {(case.engine, case.batch) for case in record.cases} == {
+        (e, b) for e in ("recsmith", "torch") for b in (1, 33)
+    }
+    for case in record.cases:
+        assert 0 < case.q1_s <= case.median_s <= case.q3_s <= case.p90_s <= case.p99_s <= case.p999_s
+    assert model.ModelRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ids", ["uniform", "zipf:1.05"])
+def test_a_lookup_benchmark_is_complete(ids):
+    options = LookupOptions(
+        "taobao_ad", 8, ids=ids, max_bytes=1_000_000, pages="4k", planner="symmetric",
+        against=("numba", "onnxruntime"), rounds=3, sample_s=2e-4,
+    )  # fmt: skip
+    record = lookup.run_lookup_bench(options)
+    ours = [case for case in record.cases if case.engine == "recsmith"]
+    assert len(ours) == 1 and record.case.row_cap > 0 and record.case.bytes_moved > 0
+    ran = {case.engine for case in record.cases if not case.engine.startswith("recsmith")}
+    assert ran | {each.engine for each in record.missing} == {"numba", "onnxruntime"}
+    if ran:
+        best = min((case for case in record.cases if case.engine in ran), key=lambda case: case.median_s)
+        assert record.best_peer == best.engine
+        assert record.ratio_to_best_peer == pytest.approx(best.median_s / ours[0].median_s)
+    assert record.bound_s == max(record.bound.read_s, record.bound.write_s) > 0
+    assert record.share_of_bound == pytest.approx(record.bound_s / ours[0].median_s)
+    assert record.cache.batches_used <= record.cache.pool_batches
+    assert type(record).from_json(record.to_json()) == record
+
+
+@pytest.mark.slow
+def test_a_rival_that_is_wrong_or_missing_is_not_timed(monkeypatch):
+    class Wrong(NoSettings):
+        name, version, settings, op_based = "wrong", "0", "", True
+
+        def __init__(self, setup):
+            self.shape = (setup.batch, setup.model.width)
+
+        def prepare(self, ids):
+            return ids
+
+        def call(self, prepared):
+            return np.zeros(self.shape, np.float32)
+
+        def output(self, result):
+            return result
+
+        def close(self):
+            pass
+
+    class Menu(dict):
+        def names(self):
+            return tuple(self)
+
+    def fails(setup):
+        raise OSError("libfoo.so: cannot open")
+
+    monkeypatch.setattr(lookup, "PEERS", Menu(odd=(Wrong, fails)))
+    options = LookupOptions(
+        "kuairec_big", 4, pages="4k", planner="symmetric", against=("odd",), rounds=2, sample_s=1e-4
+    )
+    record = lookup.run_lookup_bench(options)
+    reasons = {each.engine: each.reason for each in record.missing}
+    assert "off by" in reasons["wrong"] and "libfoo" in reasons["odd"]
+    assert record.best_peer is None and record.ratio_to_best_peer is None
