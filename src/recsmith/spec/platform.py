@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from .errors import PlanError
@@ -10,6 +11,7 @@ from .row_format import RowDtype
 
 Role = Literal["global", "local", "staging"]
 Page = Literal["4k", "huge"]
+RowAccess = Literal["gather", "copy"]
 PrefetchLevel = Literal["none", "t0", "t1", "nta"]
 
 
@@ -66,6 +68,8 @@ class Memory(Record, frozen=True):
         capacity_bytes: what can be used of it.
         kind: a `cache` fills itself; a `scratchpad` holds what it is told to.
         persistent: keeps its content from one batch to the next.
+        tuned: the best kernel parameters for each row size and batch, found by `measure --tune`: `gather` for bags
+            of many ids, `copy` for bags of one. Their `seconds` are of the kernel as timed then.
         reported_bytes: what the operating system says it holds, which in a virtual machine may be a whole
             host's cache; 0 when unknown.
     """
@@ -79,6 +83,19 @@ class Memory(Record, frozen=True):
     line_bytes: int = 64
     curves: tuple[Curve, ...] = ()
     reported_bytes: int = 0
+    tuned: tuple[Curve, ...] = ()
+
+    def tuning(self, access: RowAccess, row_bytes: int, batch: int, active_cores: int, page: Page) -> Tuning | None:
+        """The kernel parameters tuned or measured closest to what is asked; None when there are none."""
+        points = [curve for curve in self.tuned if curve.access == access]
+        points = points or [curve for curve in self.curves if curve.access == access]
+        points = [curve for curve in points if curve.page == page] or points
+
+        def distance(curve: Curve) -> tuple[float, float, int]:
+            batches = abs(math.log(max(curve.batch, 1) / max(batch, 1)))
+            return (abs(math.log(curve.row_bytes / row_bytes)), batches, abs(curve.active_cores - active_cores))
+
+        return min(points, key=distance).tuning if points else None
 
 
 class Core(Record, frozen=True):
