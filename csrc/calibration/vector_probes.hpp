@@ -182,7 +182,6 @@ struct VectorProbes {
     Sums sums;
     F factor = V::set1(0.999f);
     for (std::int64_t i = 0; i < steps; ++i) {
-      asm volatile("" ::: "memory");
       for (int k = 0; k < accumulators; ++k) sums.x[k] = V::fma(sums.x[k], factor, factor);
     }
     return sums.total();

@@ -15,7 +15,7 @@ from recsmith.calibration.measure import measure
 from recsmith.calibration.trial import quartiles, repeat, undisturbed
 from recsmith.platforms import load
 from recsmith.platforms.cpu import probe
-from recsmith.spec import Platform, UnavailableError
+from recsmith.spec import CapacityError, Platform, UnavailableError
 
 MB = 1 << 20
 
@@ -99,7 +99,7 @@ def test_siblings_do_not_measure_a_private_cache_together(tmp_path):
 
 
 def test_places_do_not_come_again_soon():
-    ground = Ground.take(4 * MB, load("cpu").cores[0].index, ("4k",), 2, 4096)
+    ground = Ground.take(16 * MB, load("cpu").cores[0].index, ("4k",), 2, 4096)
     first, second = ground.ids(1000, 1 << 20), ground.ids(1000, 1 << 20)
     assert first.min() >= 0 and first.max() < 1 << 20 and not np.array_equal(first, second)
     base = ground.table("4k", 0, 2 * MB, private=True)
@@ -107,6 +107,10 @@ def test_places_do_not_come_again_soon():
     assert addresses.min() >= base and addresses.max() <= base + 99 * 68
     assert ground.table("4k", 1, 3 * MB, private=True) - base == 4 * MB
     assert ground.table("4k", 1, 3 * MB, private=False) == base
+    with pytest.raises(CapacityError, match="too little"):
+        ground.table("4k", 7, 3 * MB, private=True)
+    with pytest.raises(CapacityError, match="do not fit"):
+        ground.out(0, 4097)
 
 
 def test_another_machine_is_not_measured_here(tmp_path):
@@ -119,7 +123,7 @@ def test_a_short_measurement_fills_every_memory_and_survives_json():
     platform = measure(
         load("cpu"),
         budget_s=0.5,
-        row_bytes=(64, 256),
+        row_bytes=(64,),
         ram_bytes=64 * MB,
         progress=lambda step, done, total: told.append((step, done, total)),
     )
@@ -128,7 +132,7 @@ def test_a_short_measurement_fills_every_memory_and_survives_json():
         accesses = {curve.access for curve in memory.curves}
         assert accesses == {"reader", "gather", "copy", "read", "write", "stream_write", "latency"}
         assert all(curve.seconds > 0 for curve in memory.curves)
-        assert {curve.row_bytes for curve in memory.curves} == {0, 64, 256}
+        assert {curve.row_bytes for curve in memory.curves} == {0, 64}
         assert 0 < memory.capacity_bytes <= memory.reported_bytes
     assert told[0][1] == 0 and all(0 <= done <= total for _, done, total in told)
     assert any("modelled" in note for note in platform.notes)

@@ -55,13 +55,31 @@ class Ground:
         return cls(nbytes, buffers, outs, slots, drawn_L)
 
     def table(self, page: Page, slot: int, footprint_bytes: int, *, private: bool) -> int:
-        """Address of a core's own footprint, or of the one that all share."""
-        apart = -(-footprint_bytes // _APART_BYTES) * _APART_BYTES
-        return int(self.buffers[page].address) + (slot * apart if private else 0)
+        """Address of a core's own footprint, or of the one that all share.
 
-    def out(self, slot: int) -> int:
-        """Address of a core's place to write to."""
-        return int(self.outs.address) + slot * int(self.outs.nbytes) // self.slots
+        Raises:
+            CapacityError: it would lie beyond the memory taken.
+        """
+        apart = -(-footprint_bytes // _APART_BYTES) * _APART_BYTES
+        offset = slot * apart if private else 0
+        if offset + footprint_bytes > self.nbytes:
+            raise CapacityError(
+                "measure",
+                f"{self.nbytes >> 20} MB are too little for {slot + 1} cores on {footprint_bytes >> 10} kB each",
+                "Free some memory.",
+            )
+        return int(self.buffers[page].address) + offset
+
+    def out(self, slot: int, nbytes: int) -> int:
+        """Address of a core's place to write `nbytes` to.
+
+        Raises:
+            CapacityError: the place is smaller.
+        """
+        each = int(self.outs.nbytes) // self.slots
+        if nbytes > each:
+            raise CapacityError("measure", f"{nbytes} bytes of output do not fit in {each}", "Use smaller batches.")
+        return int(self.outs.address) + slot * each
 
     def ids(self, count: int, rows: int) -> NDArray[np.int64]:
         """[count] ids below `rows`, uniform; the next call gives others."""
@@ -72,9 +90,12 @@ class Ground:
         return self.ids(count, rows).astype(np.uint64) * np.uint64(row_bytes) + np.uint64(base)
 
     def _draw(self, count: int) -> NDArray[np.uint64]:
-        # An odd multiplier makes each pass over the drawn numbers another sequence.
-        index_L = np.arange(self._at, self._at + count, dtype=np.uint64)
-        self._at += count
-        drawn_L = self._drawn_L[index_L % np.uint64(_DRAWN)]
-        turn_L = index_L // np.uint64(_DRAWN)
-        return (drawn_L * (np.uint64(2) * turn_L + np.uint64(1))) & np.uint64(0xFFFFFFFF)
+        parts = []
+        while count > 0:
+            turn, start = divmod(self._at, _DRAWN)
+            take = min(count, _DRAWN - start)
+            # An odd multiplier makes each pass over the drawn numbers another sequence.
+            parts.append(self._drawn_L[start : start + take] * np.uint64(2 * turn + 1) & np.uint64(0xFFFFFFFF))
+            self._at += take
+            count -= take
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]

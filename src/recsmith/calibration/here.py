@@ -8,6 +8,7 @@ import psutil
 
 from recsmith.platforms import load
 from recsmith.spec import Platform, UnavailableError
+from recsmith.spec.platform import Page
 
 from .ground import Ground
 from .levels import pages
@@ -36,11 +37,21 @@ def check_here(platform: Platform) -> None:
         )
 
 
-def make_bench(platform: Platform, ram_bytes: int, clock: Clock) -> Bench:
-    """What the probes need: memory, the clock, the fastest instruction set."""
+def make_bench(
+    platform: Platform,
+    ram_bytes: int,
+    clock: Clock,
+    some: tuple[Page, ...] | None = None,
+    out_bytes: int = OUT_BYTES,
+) -> Bench:
+    """What the probes need: memory (of `some` page sizes, or all), the clock, the fastest instruction set.
+
+    Args:
+        out_bytes: how much each core may write.
+    """
     from recsmith import _native
 
     available = min(psutil.virtual_memory().available, platform.bind(platform.cores[0].id, "global").capacity_bytes)
     nbytes = min(ram_bytes, int(available * _FREE_SHARE)) // _HUGE_BYTES * _HUGE_BYTES
-    ground = Ground.take(nbytes, platform.cores[0].index, pages(platform), len(platform.cores), OUT_BYTES)
+    ground = Ground.take(nbytes, platform.cores[0].index, some or pages(platform), len(platform.cores), out_bytes)
     return Bench(ground, clock, _native.targets()[-1])

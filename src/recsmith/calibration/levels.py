@@ -60,7 +60,7 @@ def levels(platform: Platform, ram_bytes: int) -> tuple[Level, ...]:
             footprint = ram_bytes
         else:
             # Half of it, yet well beyond what the next inner one holds.
-            footprint = min(max(memory.capacity_bytes // 2, 4 * inner_bytes), memory.capacity_bytes * 3 // 4)
+            footprint = min(max(memory.capacity_bytes // 2, 4 * inner_bytes), memory.capacity_bytes * 3 // 4, ram_bytes)
         share = min(inner_bytes / footprint, 0.9) if found else 0.0
         private = is_private(platform, memory)
         some = pages(platform)[:1] if private else pages(platform)

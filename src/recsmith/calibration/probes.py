@@ -78,9 +78,10 @@ class Bench:
         from recsmith import _native
 
         def run(rounds: int) -> Timed:
-            return _native.time_chase(self._addresses(spot, 64, rounds), list(spot.processors), rounds)
+            addresses_L = self._addresses(spot, 64, rounds, count=_CHASED)
+            return _native.time_chase(addresses_L, list(spot.processors), rounds)
 
-        return self._counted(self._repeat(run, rounds).per(spot.count))
+        return self._counted(self._repeat(run, rounds).per(_CHASED))
 
     def look_ups(
         self,
@@ -116,7 +117,7 @@ class Bench:
                 ids=self.ground.ids(count * rounds * len(slots), rows),
                 pooling=pooling,
                 batch=samples,
-                outs=[self.ground.out(slot) for slot in slots],
+                outs=[self.ground.out(slot, samples * dim * 4) for slot in slots],
                 stream=tuning.stores == "stream",
                 distance=tuning.prefetch_distance,
                 level=tuning.prefetch_level,
@@ -183,4 +184,5 @@ class Bench:
 
 _SEQUENTIAL_BYTES = 16 << 20
 _PRIVATE_BYTES = 4 << 20
-_WARM_ROWS = 3_000_000
+_WARM_ROWS = 2_000_000
+_CHASED = 4000
