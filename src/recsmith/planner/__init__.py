@@ -7,5 +7,6 @@ PLANNERS = Registry(
     {
         "symmetric": "recsmith.planner.symmetric:Symmetric",
         "greedy": "recsmith.planner.greedy:Greedy",
+        "ilp": "recsmith.planner.ilp:Ilp",
     },
 )

@@ -92,7 +92,7 @@ class Classes:
 
 
 def options(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> dict[str, tuple[Option, ...]]:
-    """Feature to its candidates with prices, dominated ones left out. A feature may have none.
+    """Feature to its candidates with prices. A feature may have none.
 
     Every feature has its table on one core and on all cores; large ones are also cut by rows and by samples.
     """
@@ -102,7 +102,7 @@ def options(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> 
     fair = sum(min(o.total_s for o in found) for found in priced.values() if found) / cores
     cut = [c for f, found in priced.items() for c in _cuts(pricer, f, cores, _pieces(pricer, found, fair))]
     more = _priced(pricer, classes, workloads, cut)
-    return {feature: undominated((*found, *more[feature])) for feature, found in priced.items()}
+    return {feature: (*found, *more[feature]) for feature, found in priced.items()}
 
 
 def _pieces(pricer: Pricer, found: Sequence[Option], fair: float) -> dict[str, int]:
@@ -178,7 +178,7 @@ def _priced(
     pricer: Pricer, classes: Classes, workloads: Sequence[Workload], candidates: Sequence[Candidate]
 ) -> dict[str, list[Option]]:
     """Feature to those of `candidates` that fit an empty core, priced on each class of cores."""
-    able = [c for c in candidates if _fits(pricer, classes, c)]
+    able = [c for c in candidates if _fits_empty(pricer, classes, c)]
     seconds = [_seconds(pricer, cores, workloads, able) for cores in classes.cores]
     found: dict[str, list[Option]] = {feature: [] for feature in pricer.ops}
     for at, candidate in enumerate(able):
@@ -188,7 +188,7 @@ def _priced(
     return found
 
 
-def _fits(pricer: Pricer, classes: Classes, candidate: Candidate) -> bool:
+def _fits_empty(pricer: Pricer, classes: Classes, candidate: Candidate) -> bool:
     room = Room(pricer.problem.platform)
     flow, table = pricer.strategies[candidate.strategy], pricer.table(candidate.feature)
     largest = max(shards_of(pricer, candidate), key=lambda shard: shard.rows)

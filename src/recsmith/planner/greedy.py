@@ -8,8 +8,9 @@ from contextlib import suppress
 from recsmith.spec import Bucket, CostModel, Plan, PlanError, Problem, Strategy, Workload
 
 from .assignment import Assignment, Choice, added, seat
-from .candidates import Classes, Option, options
-from .draft import drafted
+from .bound import lower_bounds
+from .candidates import Classes, Option, options, undominated
+from .draft import drafted, with_gap
 from .evaluate import Pricer
 from .local_search import improve
 from .room import Room, nothing_fits
@@ -32,19 +33,21 @@ class Greedy:
             PlanError: a table fits with none of the strategies.
         """
         pricer = Pricer(problem, strategies, cost)
-        bucket, note = best_of_both(pricer, problem.objective.workloads)
-        return drafted(pricer, self.name, (bucket,), (note,))
+        classes, workloads = Classes(pricer), problem.objective.workloads
+        able = options(pricer, classes, workloads)
+        assignment = assigned(pricer, classes, best_options(able), workloads)
+        bucket = tune(assignment.bucket(pricer), pricer, workloads)
+        bucket, note = better_of(pricer, bucket, workloads)
+        return with_gap(drafted(pricer, self.name, (bucket,), (note,), lower_bounds(pricer, classes, able)))
 
 
-def best_of_both(pricer: Pricer, workloads: Sequence[Workload]) -> tuple[Bucket, str]:
-    """The better of `asymmetric` and `replicated` under `workloads`, and a sentence that says which and why.
+def best_options(able: Mapping[str, Sequence[Option]]) -> dict[str, tuple[Option, ...]]:
+    """Feature to those of its options that are worth a thought."""
+    return {feature: undominated(found) for feature, found in able.items()}
 
-    Raises:
-        PlanError: neither fits.
-    """
-    classes = Classes(pricer)
-    found = options(pricer, classes, workloads)
-    bucket = tune(assigned(pricer, classes, found, workloads).bucket(pricer), pricer, workloads)
+
+def better_of(pricer: Pricer, bucket: Bucket, workloads: Sequence[Workload]) -> tuple[Bucket, str]:
+    """The better of `bucket` and the symmetric mapping under `workloads`, and a sentence that says which and why."""
     seconds = pricer.seconds(bucket, workloads)
     symmetric = symmetric_or_none(pricer, workloads)
     if symmetric is None:

@@ -26,6 +26,10 @@ class Room:
         """Private memory of all cores together, empty."""
         return sum(nbytes for (_, role), nbytes in self._capacity.items() if role == "local")
 
+    def local_bytes_of(self, core: str) -> int:
+        """Private memory of `core`, empty; 0 when it has none."""
+        return self._capacity.get((core, "local"), 0)
+
     def fits(self, core: str, strategy: Strategy, table: Table, shard: Shard) -> bool:
         """Whether `shard` under `strategy` can be placed on `core` beside what is there."""
         return all(
