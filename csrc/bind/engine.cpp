@@ -211,12 +211,13 @@ class Executor {
   static std::int64_t ids_of(const Arrays& arrays, std::size_t feature) {
     const std::int64_t at = static_cast<std::int64_t>(feature) * arrays.batch;
     if (!arrays.jagged) return arrays.batch;
-    if (arrays.offsets.itemsize() == 4) {
-      const auto* offsets = arrays.offsets.data<std::int32_t>();
-      return std::int64_t{offsets[at + arrays.batch]} - offsets[at];
-    }
-    const auto* offsets = arrays.offsets.data<std::int64_t>();
-    return offsets[at + arrays.batch] - offsets[at];
+    const bool narrow = arrays.offsets.itemsize() == 4;
+    auto offset = [&](std::int64_t i) {
+      return narrow ? std::int64_t{arrays.offsets.data<std::int32_t>()[i]} : arrays.offsets.data<std::int64_t>()[i];
+    };
+    // Unsigned, since they may be anything; the array's length is compared with it.
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(offset(at + arrays.batch)) -
+                                     static_cast<std::uint64_t>(offset(at)));
   }
 
   std::int64_t dispatch(const Arrays& arrays, float* const* sequences, After after) {

@@ -100,8 +100,8 @@ class Lane {
     if (input_.offsets != nullptr) {
       fetch(input_.offsets + at + s0, input_.offsets + at + s1 + 1);
       first = input_.offsets[at + s0];
-      last = first + std::min(bag_length_ * (s1 - s0), 2 * checked_ids);
-      if (first < 0 || last > input_.length) return;
+      if (first < 0 || first > input_.length) return;
+      last = std::min(input_.length, first + std::min(bag_length_ * (s1 - s0), 2 * checked_ids));
     }
     fetch(input_.values + first, input_.values + last);
   }

@@ -195,7 +195,7 @@ long one_world(std::uint64_t seed, const Target& target) {
   for (std::int64_t f = 1 + below(random, 5); f > 0; --f) add_feature(world, random);
   const auto lanes = static_cast<std::int32_t>(1 + below(random, 3));
   world.buckets = {make_bucket(world, random, 8, 1), make_bucket(world, random, Bucket::any, lanes)};
-  Engine engine(target, world.features, world.buckets, {0, 0, 0});
+  Engine engine(target, world.features, world.buckets, {0, 1, 2});
   std::atomic<long> refused{0};
   auto caller = [&](std::uint64_t number) {
     Random own(seed * 31 + number);
