@@ -109,10 +109,11 @@ class Sleeper(NoSettings):
         self.seen.append(prepared)
 
 
-def test_every_call_gets_a_batch_of_its_own_in_turns():
+def test_every_call_gets_a_batch_of_its_own_in_turns(monkeypatch):
+    monkeypatch.setattr(process, "waited_s", lambda: 0.0)
     pool = rounds.Pool(list(range(100)))
     first, second = Sleeper(), Sleeper()
-    samplers = {"a": rounds.sampler(first, pool, 2), "b": rounds.sampler(second, pool, 3)}
+    samplers = {"a": rounds.Sampler(first, pool, 2), "b": rounds.Sampler(second, pool, 3)}
     found = rounds.interleaved(samplers, 4)
     assert {name: len(seconds) for name, seconds in found.items()} == {"a": 4, "b": 4}
     assert len(first.seen) == 4 * (2 + rounds.warm_up_calls(2)) and len(second.seen) == 4 * 4
@@ -120,6 +121,26 @@ def test_every_call_gets_a_batch_of_its_own_in_turns():
     assert pool.used == 4 * (3 + 4)
     # Orders alternate: b begins the second round.
     assert min(second.seen[4:8]) < min(first.seen[3:6])
+
+
+def test_a_disturbed_sample_is_taken_again(monkeypatch):
+    waits = iter([0, 0, 0, 9e9, 9e9, 9e9, 9e9, 9e9])
+    monkeypatch.setattr(process, "waited_s", lambda: next(waits))
+    sampler = rounds.Sampler(Sleeper(), rounds.Pool(list(range(100))), 2)
+    assert sampler() < 1e-3 and sampler.disturbed == 0
+    assert next(waits, None) is None
+
+
+def test_a_machine_that_is_never_quiet_is_told_of(monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr(process, "waited_s", lambda: next(clock))
+    sampler = rounds.Sampler(Sleeper(), rounds.Pool(list(range(100))), 2)
+    sampler()
+    assert sampler.disturbed == 1
+
+
+def test_waiting_for_a_processor_is_seen():
+    assert process.waited_s() >= 0
 
 
 def test_quartiles_are_interpolated():

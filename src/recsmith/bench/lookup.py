@@ -51,13 +51,13 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
             name: rounds.calls_per_sample(engine, pool_of, options.sample_s) for name, engine in bench.engines.items()
         }
         pool = rounds.Pool(_pool(bench, calls, progress))
-        samplers = {name: rounds.sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
+        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
         pointers = PointerList(bench.setup, trial)
-        samplers[_BOUND] = pointers.sampler(pool, calls[OURS])
-        seconds = rounds.interleaved(samplers, options.rounds, progress, pins.apply)
+        both: dict[str, Callable[[], float]] = {**samplers, _BOUND: pointers.sampler(pool, calls[OURS])}
+        seconds = rounds.interleaved(both, options.rounds, progress, pins.apply)
         bound = pointers.bound(seconds.pop(_BOUND))
     run = records.Run(records.commit(), records.now(), bench.platform.machine, options.threads, str(pins), allocator)
-    return summarise(bench, run, pool, calls, seconds, bound, last_level_bytes(bench.platform))
+    return summarise(bench, run, pool, samplers, seconds, bound, last_level_bytes(bench.platform))
 
 
 def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
@@ -139,7 +139,7 @@ def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
 
 def _pool(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
     """Enough batches that none repeats, or that they have left the caches when they do."""
-    needed = bench.options.rounds * sum(count + rounds.warm_up_calls(count) for count in [*calls.values(), calls[OURS]])
+    needed = rounds.batches_needed({**calls, _BOUND: calls[OURS]}, bench.options.rounds)
     if bench.options.batch == 1:
         return _batches(bench, _SINGLE_SAMPLES, bench.options.seed, progress)
     per_batch = 8 * bench.options.batch * bench.shape.lookups_per_sample

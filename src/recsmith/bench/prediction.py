@@ -208,10 +208,10 @@ def _measured(
         pins = stack.enter_context(process.Pins(options.threads))
         pool = rounds.Pool(trial)
         calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
-        needed = options.rounds * sum(count + rounds.warm_up_calls(count) for count in calls.values())
+        needed = rounds.batches_needed(calls, options.rounds)
         most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
         pool = rounds.Pool(synthetic.batches(shape.model, workload, min(needed, most), options.seed))
-        samplers = {name: rounds.sampler(engine, pool, calls[name]) for name, engine in engines.items()}
+        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
         return rounds.interleaved(samplers, options.rounds, before_round=pins.apply), str(pins)
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -33,6 +34,18 @@ def keep_freed_memory() -> str:
 def granted_cpus() -> list[int]:
     """The processors this process may use."""
     return sorted(os.sched_getaffinity(0))
+
+
+def waited_s() -> float:
+    """Seconds that this process's threads have been ready to run but were not: others had the processor.
+
+    Always 0 where the system does not tell.
+    """
+    total = 0
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError, ValueError, IndexError):
+            total += int(Path(f"/proc/self/task/{task}/schedstat").read_text().split()[1])
+    return total / 1e9
 
 
 class Pins:

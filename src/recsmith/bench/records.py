@@ -78,6 +78,7 @@ class EngineCase(Record, frozen=True):
     Attributes:
         engine: ours are `recsmith` and `recsmith[...]`.
         runs: samples; each is the mean of `calls` consecutive calls.
+        disturbed: samples during which other processes took processor time, however often they were repeated.
         op_based: whether it goes through a framework's operators.
     """
 
@@ -90,6 +91,7 @@ class EngineCase(Record, frozen=True):
     rows_per_s: float
     runs: int
     calls: int
+    disturbed: int
     op_based: bool
 
 

@@ -18,14 +18,14 @@ def summarise(
     bench: Bench,
     run: records.Run,
     pool: rounds.Pool,
-    calls: Mapping[str, int],
+    samplers: Mapping[str, rounds.Sampler],
     seconds: Mapping[str, Sequence[float]],
     bound: records.Bound | None,
     last_level_bytes: int,
 ) -> records.LookupRecord:
     """The record: medians, the best rivals, the share of what the machine allows."""
     per_call = sum(len(ids.values) for ids in pool.batches) / len(pool.batches)
-    cases = tuple(_case(engine, seconds[name], calls[name], per_call) for name, engine in bench.engines.items())
+    cases = tuple(_case(engine, seconds[name], samplers[name], per_call) for name, engine in bench.engines.items())
     mine = next(case.median_s for case in cases if case.engine == OURS)
     peers = [case for case in cases if not case.engine.startswith(OURS)]
     best = min(peers, key=lambda case: case.median_s, default=None)
@@ -56,7 +56,7 @@ def summarise(
     )
 
 
-def _case(engine: Engine, seconds: Sequence[float], calls: int, per_call: float) -> records.EngineCase:
+def _case(engine: Engine, seconds: Sequence[float], sampler: rounds.Sampler, per_call: float) -> records.EngineCase:
     seen = rounds.measurement(seconds)
     return records.EngineCase(
         engine=engine.name,
@@ -67,7 +67,8 @@ def _case(engine: Engine, seconds: Sequence[float], calls: int, per_call: float)
         q3_s=seen.q3_s,
         rows_per_s=per_call / seen.seconds,
         runs=seen.runs,
-        calls=calls,
+        calls=sampler.calls,
+        disturbed=sampler.disturbed,
         op_based=engine.op_based,
     )
 
