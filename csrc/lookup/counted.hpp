@@ -24,7 +24,7 @@ template <class V, bool Weighted, class Index>
 
 // One bag. Rows that do not occur are skipped, not multiplied by zero: they may hold infinities.
 template <class V, RowType T, bool Weighted, class Index>
-[[gnu::always_inline]] inline void pool_counted(const Call<Index>& call, std::int64_t begin, std::int64_t end,
+[[gnu::noinline]] void pool_counted(const Call<Index>& call, std::int64_t begin, std::int64_t end,
                                                 float* out, Writer<V> write) {
   const float* counts = count_ids<V, Weighted>(call, begin, end);
   const Rows rows = call.rows;
@@ -59,7 +59,8 @@ template <class V, RowType T, bool Weighted, class Index, class Visit>
     if (counting_pays<V>(call.rows, end - begin, call.scratch_bytes)) {
       pool_counted<V, T, Weighted>(call, begin, end, out, write);
     } else {
-      pool_any<V, T, Weighted>(call, begin, end, out, write, visit);
+      for (std::int64_t k = begin; k < end; ++k) visit(k);
+      pool_any<V, T, Weighted>(call, begin, end, out, write);
     }
   }
 }

@@ -74,13 +74,13 @@ template <class V, RowType T, int N, class Write>
   for (int j = 0; j < N; ++j) write(out + j * V::width, strip.vector(j, factor));
 }
 
-// A row of any dim, strip by strip; rows are near after the first strip.
-template <class V, RowType T, bool Weighted, class Index, class Visit>
-[[gnu::always_inline]] inline void pool_any(const Call<Index>& call, std::int64_t begin, std::int64_t end, float* out,
-                                            Writer<V> write, Visit visit) {
+// A row of any dim, strip by strip; rows are near after the first strip. Kept out of its callers: it is long, and all
+// of them would hold a copy.
+template <class V, RowType T, bool Weighted, class Index>
+[[gnu::noinline]] void pool_any(const Call<Index>& call, std::int64_t begin, std::int64_t end, float* out,
+                                Writer<V> write) {
   const std::int64_t dim = call.rows.dim;
   const auto factor = bag_factor<V>(call.mean, end - begin);
-  for (std::int64_t k = begin; k < end; ++k) visit(k);
   auto nothing = [](std::int64_t) {};
   each_strip<V, V::strip>(
       0, dim,
@@ -109,7 +109,8 @@ template <class V, RowType T, int N, bool Weighted, class Index, class Prefetche
       const auto strip = sum_strip<V, T, N, Weighted>(call, begin, end, 0, visit);
       write_strip<V, T, N>(strip, out, bag_factor<V>(call.mean, end - begin), write);
     } else {
-      pool_any<V, T, Weighted>(call, begin, end, out, write, visit);
+      for (std::int64_t k = begin; k < end; ++k) visit(k);
+      pool_any<V, T, Weighted>(call, begin, end, out, write);
     }
   }
 }
@@ -119,7 +120,7 @@ void gather(const Call<Index>& call) {
   if (call.samples == 0) return;
   if (call.offsets == nullptr) {
     const Ahead<V, T, Index, Far> ahead(call, call.ids, call.ids + call.samples);
-    if (call.weights != nullptr) return gather_one_each<V, T, N, true>(call, ahead);
+    if (call.weights != nullptr) return gather_one_each<V, T, 0, true>(call, ahead);
     return gather_one_each<V, T, N, false>(call, ahead);
   }
   const Ahead<V, T, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
