@@ -55,3 +55,14 @@ def test_references_to_the_papers_page_lead_to_a_section():
 def test_links_inside_the_repository_lead_to_files(page):
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_readme_names_every_command_and_make_target_that_it_shows():
+    from recsmith.cli.app import app
+
+    text = (ROOT / "README.md").read_text()
+    names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    shown = "".join(re.findall(r"^```\n(.*?)^```", text, re.S | re.M))
+    assert set(re.findall(r"^recsmith (\w+)", shown, re.M)) == (names - {"inspect"}) | {"report"}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {"demo", "test"} <= set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)) <= targets

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from recsmith.spec import InputError
-
 _BYTES = {"": 1, "b": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BYTES |= {f"{unit}b": size for unit, size in _BYTES.items() if unit not in ("", "b")}
 _BYTES |= {f"{unit}ib": 1024**power for power, unit in enumerate("kmgt", start=1)}
@@ -63,5 +61,7 @@ def _three(value: float) -> str:
 def _parse(text: str, units: dict[str, float] | dict[str, int], kind: str, examples: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)\s*", text.lower())
     if match is None or match[2] not in units:
+        from recsmith.spec import InputError  # here, so that showing a number does not load numpy
+
         raise InputError("read", f"'{text}' is not a {kind}", f"Write it as {examples}.")
     return float(match[1]) * units[match[2]]

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-    from recsmith.spec import Progress
+    from recsmith.spec import Progress, Record, RecsmithError
 
-MARK_STYLE = {"measured": "green", "fitted": "cyan", "modelled": "yellow"}
+_PIPE_COLUMNS = 140
+_MARK_STYLES = {"measured": "green", "fitted": "cyan", "modelled": "yellow", "probed": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,15 @@ class Output:
     as_json: bool = False
     quiet: bool = False
 
-    def result(self, content: dict[str, Any], render: Callable[[Console], None]) -> None:
+    def result(self, content: Record | dict[str, Any], render: Callable[[Console], None]) -> None:
         """Write `content` as JSON, or let `render` draw it for people."""
         if self.as_json:
-            json.dump(content, sys.stdout, indent=2, default=str)
-            sys.stdout.write("\n")
+            sys.stdout.write((json.dumps(content, indent=2) if isinstance(content, dict) else content.to_json()) + "\n")
             return
         from rich.console import Console
 
-        render(Console(highlight=False))
+        # A file or a pipe has no width of its own; eighty columns would break the tables.
+        render(Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS))
 
     def say(self, sentence: str) -> None:
         """One line on stderr, unless quiet."""
@@ -45,24 +47,50 @@ class Output:
             print(sentence, file=sys.stderr)
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Progress | None]:
-        """A bar on stderr for a step that may take more than two seconds; None where nobody is watching."""
+    def progress(self) -> Iterator[Progress | None]:
+        """A bar on stderr for each step it is told of; None where nobody is watching."""
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
         from rich.console import Console
-        from rich.progress import Progress as Bar
+        from rich.progress import Progress as Bars
+        from rich.progress import TaskID
 
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None)
+        with Bars(console=Console(stderr=True), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
 
             def told(step: str, done: int, total: int) -> None:
-                bar.update(task, description=f"{title}: {step}", completed=done, total=total)
+                if step not in tasks:
+                    tasks[step] = bars.add_task(step, total=total or None)
+                bars.update(tasks[step], completed=done, total=total or None)
 
             yield told
 
 
+def fail(error: RecsmithError, *, as_json: bool) -> None:
+    """Say what went wrong: a red line on stderr, or an object on stdout."""
+    if as_json:
+        told = {"operation": error.operation, "problem": error.problem, "remedy": error.remedy}
+        sys.stdout.write(json.dumps({"error": told}, indent=2) + "\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(str(error), style="red"))
+
+
 def mark(source: str) -> str:
-    """`measured`, `fitted` or `modelled` in its colour."""
-    style = MARK_STYLE.get(source, "dim")
+    """`measured`, `fitted`, `modelled` or `probed` in its colour, as rich markup."""
+    style = _MARK_STYLES.get(source, "dim")
     return f"[{style}]{source}[/{style}]"
+
+
+def grid(*columns: str, title: str = "") -> Table:
+    """An empty table; columns whose name starts with `>` are numbers, set to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return table

@@ -1,0 +1,5 @@
+"""`python -m recsmith.cli`."""
+
+from .app import main
+
+main()

@@ -1,0 +1,77 @@
+"""`recsmith inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recsmith.bench.units import show_bytes, show_count
+
+from .options import Artifact, Json
+from .output import Output, grid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from recsmith.spec import Model
+
+
+def run(directory: Artifact, *, as_json: Json = False) -> None:
+    """Show a model's features, tables, bytes and parameters."""
+    from recsmith import api
+
+    model, weights = api.load(directory)
+    dense = sum(array.size for array in weights.dense.values())
+    Output(as_json).result(_summary(model, dense), lambda console: _render(console, model, dense))
+
+
+def _summary(model: Model, dense: int) -> dict[str, object]:
+    return {
+        "model": model.name,
+        "table_bytes": model.nbytes,
+        "table_parameters": _parameters(model),
+        "dense_parameters": dense,
+        "dense_inputs": model.dense_inputs,
+        "features": [
+            {
+                "feature": feature.name,
+                "table": table.name,
+                "rows": table.rows,
+                "dim": table.dim,
+                "format": table.format.dtype,
+                "bytes": table.nbytes,
+                "pooling": feature.pooling,
+                "ids": feature.id_map.kind,
+                "out_of_range": feature.id_map.out_of_range,
+            }
+            for feature in model.features
+            for table in [model.table_of(feature)]
+        ],
+    }
+
+
+def _render(console: Console, model: Model, dense: int) -> None:
+    lines = grid("feature", "table", ">rows", ">dim", "format", ">bytes", ">share", "pooling", "ids", "outside")
+    for feature in model.features:
+        table = model.table_of(feature)
+        lines.add_row(
+            feature.name,
+            table.name,
+            show_count(table.rows),
+            str(table.dim),
+            table.format.dtype,
+            show_bytes(table.nbytes),
+            f"{table.nbytes / model.nbytes:.1%}",
+            feature.pooling,
+            feature.id_map.kind,
+            feature.id_map.out_of_range,
+        )
+    console.print(lines)
+    inside = model.interaction.kind if model.interaction else "graph" if model.graph else "none"
+    console.print(
+        f"{model.name}: {len(model.tables)} tables, {show_bytes(model.nbytes)}, {_parameters(model):,} parameters; "
+        f"{dense:,} dense parameters, {model.dense_inputs} dense inputs, interaction {inside}"
+    )
+
+
+def _parameters(model: Model) -> int:
+    return sum(table.rows * table.dim for table in model.tables)

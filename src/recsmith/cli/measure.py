@@ -1,0 +1,62 @@
+"""`recsmith measure`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recsmith.bench.units import parse_seconds, show_bytes, show_seconds
+
+from .options import Json, Quiet
+from .output import Output, grid, mark
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from recsmith.spec import Memory, Platform
+
+Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")]
+Budget = Annotated[str, typer.Option(metavar="TIME", help="How long it may take at most, such as 30s.")]
+
+
+def run(
+    output: Target = Path("machine.json"), budget: Budget = "60s", *, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Measure this machine: reads by row size, cache level, active cores and page size; hand-over and call costs."""
+    from recsmith import api
+
+    out = Output(as_json, quiet)
+    with out.progress() as progress:
+        machine = api.measure(budget_s=parse_seconds(budget), progress=progress)
+    machine.save(output)
+    out.say(f"wrote {output}")
+    out.result(machine, lambda console: _render(console, machine))
+
+
+def _render(console: Console, machine: Platform) -> None:
+    lines = grid("memory", "kind", ">size", ">cores", ">ns a 64 B row", ">read GB/s a core", "")
+    for memory in machine.memories:
+        gather, read = _best(memory, "gather", 64), _best(memory, "read", 0)
+        lines.add_row(
+            memory.id,
+            memory.kind,
+            show_bytes(memory.capacity_bytes),
+            str(len(memory.cores)),
+            "–" if gather is None else f"{gather * 1e9:.2f}",
+            "–" if read is None else f"{1e-9 / read:.1f}",
+            mark("measured" if memory.curves else "modelled"),
+        )
+    console.print(lines)
+    fixed = machine.overheads
+    console.print(
+        f"{machine.machine}: call {show_seconds(fixed.call_s)}, task {show_seconds(fixed.task_s)}, "
+        f"hand-over {show_seconds(fixed.handoff_s)}, wake-up {show_seconds(fixed.wake_s)} ({mark(machine.source)})"
+    )
+
+
+def _best(memory: Memory, access: str, row_bytes: int) -> float | None:
+    """Seconds a row, or a byte, with one active core."""
+    found = [c.seconds for c in memory.curves if (c.access, c.row_bytes, c.active_cores) == (access, row_bytes, 1)]
+    return min(found, default=None)

@@ -1,0 +1,193 @@
+"""The command line end to end on a tiny model: what it prints, writes and exits with."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsmith.cli.app import app, main
+from recsmith.spec import Plan
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pyarrow")
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "cli.txt"
+ROWS = (50, 3, 1000)
+
+
+def recsmith(capsys, *words):
+    """Exit code, stdout and stderr of one command."""
+    code = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code or 0
+    seen = capsys.readouterr()
+    return code, seen.out, seen.err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint, rows to score, and the artifact made from the checkpoint."""
+    from recsmith.spec import Feature, Interaction, Mlp, Model, Table
+    from recsmith.testing.torch_dlrm import TorchDlrm
+
+    at = tmp_path_factory.mktemp("cli")
+    tables = tuple(Table(f"t{i}", rows, 8) for i, rows in enumerate(ROWS))
+    shape = Model(
+        "tiny",
+        tables,
+        tuple(Feature(table.name, table.name) for table in tables),
+        dense_inputs=4,
+        bottom=Mlp((4, 8), ("relu",), "bottom"),
+        interaction=Interaction("dot"),
+        top=Mlp((8 + 6, 1), ("sigmoid",), "top"),
+    )
+    torch.manual_seed(0)
+    torch.save({"state_dict": TorchDlrm(shape).state_dict()}, at / "tiny.pt")
+    draw = np.random.default_rng(0)
+    ids = {f"C{i + 1}": draw.integers(0, rows, 300) for i, rows in enumerate(ROWS)}
+    np.savez(at / "rows.npz", **ids, dense=draw.normal(size=(300, 4)).astype(np.float32))
+    np.savez(at / "bad.npz", **{**ids, "C2": ids["C2"] + 3}, dense=np.zeros((300, 4), np.float32))
+    main_quietly("import", at / "tiny.pt", "-o", at / "model", "--no-self-terms")
+    main_quietly("plan", at / "model", "-o", at / "plan.json", "--planner", "symmetric", "--batch", "64", "-q")
+    return at
+
+
+def main_quietly(*words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert not stop.value.code
+
+
+def test_import_and_inspect_count_tables_and_bytes(capsys, folder):
+    code, out, _ = recsmith(capsys, "inspect", folder / "model", "--json")
+    seen = json.loads(out)
+    assert code == 0
+    assert [feature["rows"] for feature in seen["features"]] == list(ROWS)
+    assert seen["table_bytes"] == sum(ROWS) * 8 * 4 and seen["dense_inputs"] == 4
+    code, out, _ = recsmith(capsys, "inspect", folder / "model")
+    assert code == 0 and "1,000" in out and "C3" in out
+
+
+def test_a_plan_is_a_file_that_explain_shows(capsys, folder):
+    made = Plan.open(folder / "plan.json")
+    assert made.planner == "symmetric" and made.objective.workloads[0].batch == 64
+    code, out, _ = recsmith(capsys, "explain", folder / "plan.json")
+    assert code == 0 and all(f"C{i}" in out for i in (1, 2, 3)) and "symmetric" in out
+    code, out, _ = recsmith(capsys, "explain", folder / "plan.json", "--json")
+    assert code == 0 and Plan.from_json(out) == made
+
+
+def test_predict_writes_what_verify_finds_equal(capsys, folder):
+    target = folder / "preds.npz"
+    words = (folder / "model", "--plan", folder / "plan.json", "-i", folder / "rows.npz")
+    code, out, _ = recsmith(capsys, "predict", *words, "-o", target, "--json")
+    summary = json.loads(out)
+    assert code == 0 and summary["samples"] == 300
+    values = np.load(target)["prediction"]
+    assert values.shape == (300,) and summary["mean"] == pytest.approx(float(values.mean()), rel=1e-5)
+    code, out, _ = recsmith(capsys, "verify", *words, "--against", folder / "tiny.pt")
+    assert code == 0 and "equal: 300 rows" in out
+
+
+def test_verify_against_another_checkpoint_exits_with_8(capsys, folder):
+    other = torch.load(folder / "tiny.pt", weights_only=True)
+    other["state_dict"]["emb_l.0.weight"] += 0.05
+    torch.save(other, folder / "other.pt")
+    served = ("--plan", folder / "plan.json")
+    words = ("verify", folder / "model", *served, "-i", folder / "rows.npz", "--against", folder / "other.pt", "-q")
+    code, out, _ = recsmith(capsys, *words, "--json")
+    assert code == 8 and json.loads(out)["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "operation"),
+    [
+        (("inspect", "nowhere"), 3, "import"),
+        (("import", "rows.npz", "-o", "x"), 3, "import"),
+        (("explain", "nowhere.json"), 3, "read"),
+        (("explain", "model/model.json"), 3, "read"),
+        (("plan", "model", "-o", "p.json", "--planner", "wishful"), 2, "planner"),
+        (("plan", "model", "-o", "p.json", "--strategies", "l7"), 2, "strategy"),
+        (("plan", "model", "-o", "p.json", "--platform", "abacus"), 2, "platform"),
+        (("plan", "model", "-o", "p.json", "--batch", "many"), 3, "plan"),
+        (("predict", "model", "--plan", "plan.json", "-i", "bad.npz"), 4, "lookup"),
+        (("predict", "model", "--plan", "plan.json", "-i", "rows.npz", "-o", "preds.docx"), 3, "write"),
+        (("predict", "model", "--plan", "plan.json", "-i", "rows.npz", "--isa", "mmx"), 7, "kernels"),
+    ],
+)
+def test_expected_errors_are_one_line_and_have_a_code(capsys, folder, monkeypatch, words, code, operation):
+    monkeypatch.chdir(folder)
+    quiet = () if words[0] in ("inspect", "explain") else ("--quiet",)
+    found, out, err = recsmith(capsys, *words, *quiet)
+    assert found == code and out == "" and err.startswith("[") and err.count("\n") == 1
+    found, out, err = recsmith(capsys, *words, "--json")
+    error = json.loads(out)["error"]
+    assert found == code and error["operation"] == operation and error["problem"]
+
+
+def test_wrong_usage_exits_with_2(capsys):
+    assert recsmith(capsys, "plan")[0] == 2
+    assert recsmith(capsys, "fly")[0] == 2
+
+
+def test_doctor_is_data_too(capsys):
+    code, out, _ = recsmith(capsys, "doctor", "--json")
+    findings = json.loads(out)["findings"]
+    assert {"recsmith", "native", "processor", "memory"} <= {finding["area"] for finding in findings}
+    assert code == (1 if any(finding["status"] == "problem" for finding in findings) else 0)
+
+
+def commands():
+    """Every command with its options, as click knows them."""
+    import typer
+
+    found = {}
+
+    def walk(name, command):
+        for child_name, child in getattr(command, "commands", {}).items():
+            walk(f"{name} {child_name}", child)
+        if not hasattr(command, "commands"):
+            found[name] = command
+
+    walk("recsmith", typer.main.get_command(app))
+    return found
+
+
+def test_flags_are_those_of_the_golden_file():
+    """`python tests/unit/test_cli.py` writes the file anew; a change in it is a change for users."""
+    assert listing() == GOLDEN.read_text()
+
+
+def listing():
+    lines = []
+    for name, command in sorted(commands().items()):
+        options = [" ".join((*p.opts, *p.secondary_opts)) for p in command.params]
+        lines.append("\n  ".join((name, *options)))
+    return "\n".join(lines) + "\n"
+
+
+def test_every_command_has_json_help_and_an_example():
+    for name, command in commands().items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert "--json" in options, name
+        assert command.help and command.epilog.startswith(f"Example: {name} ".rstrip()), name
+        assert all(p.help for p in command.params), name
+
+
+def test_help_is_fast_and_lists_exit_codes():
+    """Seconds of the processor, not of the clock: other work on the machine does not count."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run([sys.executable, "-m", "recsmith.cli", "--help"], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    assert "Exit codes" in run.stdout
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(listing())
