@@ -92,7 +92,7 @@ def characteristic_batches(
         batches += max(step, 0.0)
         if step <= _PRECISION * batches:
             break
-    return batches
+    return float(batches)
 
 
 class SharedCache:
