@@ -74,6 +74,17 @@ def test_import_and_inspect_count_tables_and_bytes(capsys, folder):
     assert code == 0 and "1,000" in out and "C3" in out
 
 
+def test_id_maps_are_set_at_import_and_then_hold(capsys, folder):
+    words = ("--no-self-terms", "--id-map", "modulo", "--out-of-range", "clamp", "-q", "--json")
+    assert recsmith(capsys, "import", folder / "tiny.pt", "-o", folder / "modulo", *words)[0] == 0
+    seen = json.loads(recsmith(capsys, "inspect", folder / "modulo", "--json")[1])
+    assert {(feature["ids"], feature["out_of_range"]) for feature in seen["features"]} == {("modulo", "clamp")}
+    words = ("predict", folder / "modulo", "-i", folder / "bad.npz", "--json", "-q")
+    made = recsmith(capsys, "plan", folder / "modulo", "-o", folder / "modulo.json", "--planner", "symmetric", "-q")
+    assert made[0] == 0
+    assert recsmith(capsys, *words, "--plan", folder / "modulo.json")[0] == 0
+
+
 def test_a_plan_is_a_file_that_explain_shows(capsys, folder):
     made = Plan.open(folder / "plan.json")
     assert made.planner == "symmetric" and made.objective.workloads[0].batch == 64
@@ -129,6 +140,26 @@ def test_expected_errors_are_one_line_and_have_a_code(capsys, folder, monkeypatc
     found, out, err = recsmith(capsys, *words, "--json")
     error = json.loads(out)["error"]
     assert found == code and error["operation"] == operation and error["problem"]
+
+
+def test_report_times_tables_and_cores_beside_their_predictions(capsys, folder):
+    page = folder / "report.html"
+    words = ("report", folder / "model", "--plan", folder / "plan.json", "-o", page, "--json", "-q")
+    code, out, _ = recsmith(capsys, *words)
+    seen = json.loads(out)
+    assert code == 0 and page.read_text().startswith("<!doctype html>")
+    assert [table["name"] for table in seen["tables"]] == ["C1", "C2", "C3"]
+    for line in (*seen["tables"], *seen["cores"]):
+        assert line["predicted"]["seconds"] > 0 and line["measured"]["seconds"] > 0
+        assert line["predicted"]["source"] == "modelled" and line["measured"]["runs"] >= 15
+    code, out, _ = recsmith(capsys, *words, "--no-measure")
+    assert code == 0 and all(table.get("measured") is None for table in json.loads(out)["tables"])
+
+
+def test_report_refuses_what_is_no_benchmark_record(capsys, folder):
+    words = ("report", folder / "model", "--plan", folder / "plan.json", "-o", folder / "x.html", "--no-measure")
+    code, _, err = recsmith(capsys, *words, "--bench", folder / "plan.json")
+    assert code == 3 and "no benchmark record" in err
 
 
 def test_wrong_usage_exits_with_2(capsys):

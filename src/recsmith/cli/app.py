@@ -10,6 +10,7 @@ import typer
 
 from . import (
     bench_lookup,
+    bench_model,
     doctor,
     explain,
     import_model,
@@ -17,6 +18,7 @@ from . import (
     measure,
     plan,
     predict,
+    report,
     verify,
 )
 from .output import fail
@@ -55,6 +57,8 @@ _add(app, "predict", predict.run, "recsmith predict model/ --plan plan.json --in
 _add(app, "verify", verify.run, "recsmith verify model/ --against dlrm.pt --input rows.parquet")
 app.add_typer(bench, name="bench")
 _add(bench, "lookup", bench_lookup.run, "recsmith bench lookup --workload criteo_kaggle --batch 2048 --threads 2")
+_add(bench, "model", bench_model.run, "recsmith bench model --workload criteo_kaggle --batch 1,128,2048 --threads 2")
+_add(app, "report", report.run, "recsmith report model/ --plan plan.json -p machine.json --bench lookup.json")
 _add(app, "doctor", doctor.run, "recsmith doctor")
 
 

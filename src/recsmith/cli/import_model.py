@@ -20,6 +20,20 @@ Interaction = Annotated[
 SelfTerms = Annotated[bool | None, typer.Option("--self-terms/--no-self-terms", help="Whether dot keeps x·x.")]
 Features = Annotated[str, typer.Option(metavar="A,B", help="Feature names in table order; C1, C2, ... when not given.")]
 Name = Annotated[str | None, typer.Option(help="The model's name; the file's stem when not given.")]
+Factory = Annotated[
+    str | None, typer.Option("--model", metavar="PKG.MOD:FACTORY", help="Your code that makes the module to load into.")
+]
+Sample = Annotated[
+    Path | None, typer.Option("--sample", metavar="FILE.npz", help="Example inputs of that module's forward.")
+]
+MapKind = Annotated[
+    Literal["integer", "modulo"] | None,
+    typer.Option("--id-map", help="Raw ids are row numbers, or row numbers modulo rows."),
+]
+Outside = Annotated[
+    Literal["error", "clamp", "wrap", "default"] | None,
+    typer.Option("--out-of-range", help="Policy for ids without a row."),
+]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Keep NaN and infinite weights.")]
 
 
@@ -27,15 +41,24 @@ def run(
     checkpoint: Source,
     output: Target,
     interaction: Interaction = None,
+    model: Factory = None,
+    sample: Sample = None,
     features: Features = "",
     name: Name = None,
+    id_map: MapKind = None,
+    out_of_range: Outside = None,
     *,
     self_terms: SelfTerms = None,
     allow_nonfinite: AllowNonfinite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a trained model into an artifact: safetensors shards and a readable model.json. Executes nothing."""
+    """Turn a trained model into an artifact: safetensors shards and a readable model.json.
+
+    Nothing in a checkpoint is executed; a factory given with --model is your own code, and is.
+    """
+    from msgspec.structs import replace
+
     from recsmith import api
     from recsmith.importers import artifact
 
@@ -43,21 +66,27 @@ def run(
     options: dict[str, Any] = {
         "interaction": interaction,
         "self_terms": self_terms,
+        "factory": model,
+        "sample": sample,
         "feature_names": names(features),
         "name": name,
         "allow_nonfinite": allow_nonfinite,
     }
     with out.progress() as progress:
-        model, weights = api.load(checkpoint, progress=progress, **options)
-        artifact.save(model, weights, output, progress=progress)
-    rows = sum(table.rows for table in model.tables)
+        imported, weights = api.load(checkpoint, progress=progress, **options)
+        asked = {"kind": id_map, "out_of_range": out_of_range}
+        changed = {field: value for field, value in asked.items() if value is not None}
+        mapped = tuple(replace(f, id_map=replace(f.id_map, **changed)) for f in imported.features)
+        made = replace(imported, features=mapped)
+        artifact.save(made, weights, output, progress=progress)
+    rows = sum(table.rows for table in made.tables)
     summary = {
         "artifact": str(output),
-        "model": model.name,
-        "features": len(model.features),
-        "tables": len(model.tables),
+        "model": made.name,
+        "features": len(made.features),
+        "tables": len(made.tables),
         "rows": rows,
-        "table_bytes": model.nbytes,
+        "table_bytes": made.nbytes,
     }
-    line = f"{output}: {model.name}, {len(model.tables)} tables, {rows:,} rows, {show_bytes(model.nbytes)}"
+    line = f"{output}: {made.name}, {len(made.tables)} tables, {rows:,} rows, {show_bytes(made.nbytes)}"
     out.result(summary, lambda console: console.print(line))

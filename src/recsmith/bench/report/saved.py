@@ -1,0 +1,83 @@
+"""Benchmark records as saved by `recsmith bench ... --json`, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from recsmith.bench.model import ModelRecord
+from recsmith.bench.records import LookupRecord
+from recsmith.spec import FormatError, Measurement
+
+from .content import Case, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Records by kind.
+
+    Attributes:
+        latency: whole predictions, a case a batch size, engines by name.
+    """
+
+    lookups: tuple[LookupRecord, ...]
+    latency: tuple[Case, ...]
+
+
+def open_records(paths: Sequence[Path]) -> Saved:
+    """The records in `paths`: files of one JSON object, or `.jsonl` with one a line.
+
+    Raises:
+        FormatError: a file is absent or holds something else.
+    """
+    lookups: list[LookupRecord] = []
+    latency: list[Case] = []
+    for path in paths:
+        for text in _objects(path):
+            kind = _kind(text, path)
+            if kind == "lookup":
+                lookups.append(LookupRecord.from_json(text))
+            elif kind == "model":
+                latency += _latency(ModelRecord.from_json(text))
+            else:
+                raise FormatError("report", f"'{path}' is no benchmark record", "Give output of recsmith bench --json.")
+    return Saved(tuple(lookups), tuple(latency))
+
+
+def _objects(path: Path) -> list[str]:
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise FormatError("report", f"cannot open '{path}': {error.strerror}", "Check the path.") from error
+    return [line for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else [text]
+
+
+def _kind(text: str, path: Path) -> str:
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise FormatError(
+            "report", f"'{path}' is not JSON: {error}", "Give output of recsmith bench --json."
+        ) from error
+    return str(found.get("kind", "")) if isinstance(found, dict) else ""
+
+
+def _latency(record: ModelRecord) -> list[Case]:
+    """A case a batch size."""
+    cases = []
+    for batch, found in groupby(sorted(record.cases, key=lambda case: case.batch), key=lambda case: case.batch):
+        timings = tuple(
+            Timing(
+                engine=case.engine,
+                seen=Measurement(case.median_s, case.q1_s, case.q3_s, case.runs),
+                version=case.version,
+                settings=case.settings,
+            )
+            for case in found
+        )
+        cases.append(Case(f"{record.workload}, batch {batch}", batch, record.run.threads, timings))
+    return cases
