@@ -67,6 +67,20 @@ def dlrm_inputs(rows, dense, batch, seed=0, longest=4, dtype=torch.int64):
     return x, [offsets for offsets, _ in pairs], [ids for _, ids in pairs]
 
 
+def ids(rows, *shape, seed=0, dtype=torch.int64):
+    return torch.randint(0, rows, shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+class Bag(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(25, 4, **options)
+        self.plain = nn.EmbeddingBag(25, 4, mode="sum")
+
+    def forward(self, ids, offsets=None, weights=None):
+        return self.bag(ids, offsets, weights) + 1, self.plain(ids, offsets) if not self.bag.include_last_offset else 0
+
+
 class OracleExecutable:
     """The reference oracle behind the Executable protocol; counts calls."""
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .capture import Capture
+from .capture import Capture, fixed_size
 from .lookups import Lookup
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule, Node
 
 _END = 2**63 - 1
@@ -130,11 +131,11 @@ class _Copier:
         aten = torch.ops.aten
         if node.target in _joiners() and self._columns is not None:
             return self._joined(node)
-        copies = (aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.detach.default)
-        everything = node.target == aten.slice.Tensor and node.args[2:] == (0, _END)
-        if node.target in copies or everything:
+        if _is_copy(node):
             # Nothing in the graph writes in place, so a copy is as good as the original.
             return self.of(node.args[0])
+        if node.target == aten.index.Tensor and (pairs := self._constant_pairs(node)) is not None:
+            return self._picked(node, pairs)
         copy = self._graph.node_copy(node, self.of)
         copy.meta = dict(node.meta)
         return copy
@@ -161,6 +162,33 @@ class _Copier:
         width = parts[0].meta["val"].shape[1]
         return self._call(torch.ops.aten.unflatten.int, (joined, 1, [len(parts), width]))
 
+    def _constant_pairs(self, node: Node) -> Tensor | None:
+        """Positions in each sample's matrix, flattened, when `node` picks x[:, i, j] by constant i and j."""
+        import torch
+
+        x, indices = node.args[:2]
+        if not isinstance(indices, list) or len(indices) != 3 or indices[0] is not None or None in indices[1:]:
+            return None
+        shape = x.meta["val"].shape
+        rows, columns = (_constant(each, self._captured) for each in indices[1:])
+        width = fixed_size(shape[2]) if len(shape) == 3 else None
+        height = fixed_size(shape[1]) if len(shape) == 3 else None
+        if rows is None or columns is None or width is None or height is None:
+            return None
+        plain = rows.dtype == columns.dtype == torch.int64 and rows.dim() == 1 and rows.shape == columns.shape
+        if not plain or not len(rows) or min(rows.min(), columns.min()) < 0:
+            return None
+        return rows * width + columns if rows.max() < height and columns.max() < width else None
+
+    def _picked(self, node: Node, pairs: Tensor) -> Node:
+        """The same by index_select, which torch runs several times faster than indexing by two tensors."""
+        import torch
+
+        name = f"pairs_of_{node.name}"
+        self._captured.graph.register_buffer(name, pairs)
+        flat = self._call(torch.ops.aten.flatten.using_ints, (self.of(node.args[0]), 1, 2))
+        return self._call(torch.ops.aten.index_select.default, (flat, 1, self._graph.get_attr(name)))
+
     def _runs(self, parts: Sequence[Node]) -> list[tuple[Any, Any]]:
         """(start, stop) columns for each run of neighbouring look-ups, (node, None) for anything else."""
         assert self._columns is not None
@@ -184,6 +212,22 @@ class _Copier:
 
     def _call(self, target: Callable[..., Any], args: tuple[Any, ...]) -> Node:
         return self._graph.call_function(target, args)
+
+
+def _is_copy(node: Node) -> bool:
+    import torch
+
+    aten = torch.ops.aten
+    copies = (aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.detach.default)
+    return node.target in copies or (node.target == aten.slice.Tensor and node.args[2:] == (0, _END))
+
+
+def _constant(node: Any, captured: Capture) -> Tensor | None:
+    """The value of a tensor that was written out in the forward."""
+    while node.op == "call_function" and _is_copy(node):
+        node = node.args[0]
+    found = getattr(captured.graph, str(node.target), None) if node.op == "get_attr" else None
+    return found if str(node.target).startswith("lifted_tensor") else None
 
 
 def _joiners() -> tuple[Any, ...]:
