@@ -87,7 +87,7 @@ template <class V, RowType T, bool Weighted>
 }
 
 // Serves the filed look-ups, chunk by chunk.
-template <class V, RowType T, int N, bool Weighted, class Index>
+template <class V, RowType T, bool Weighted, class Index>
 void serve(const Call<Index>& call, const Chunks& chunks, std::int64_t begin) {
   const Rows& rows = call.rows;
   const Writer<V> write(call);
@@ -103,7 +103,7 @@ void serve(const Call<Index>& call, const Chunks& chunks, std::int64_t begin) {
       float* out = call.out + chunks.entries[entry].sample * call.out_stride;
       const float weight = Weighted ? call.weights[k] : 1.0f;
       if (call.offsets == nullptr) {
-        copy_row<V, T, N, Weighted>(row, rows.dim, weight, out, write);
+        copy_row<V, T, 0, Weighted>(row, rows.dim, weight, out, write);
       } else {
         add_row<V, T, Weighted>(row, rows.dim, weight, out);
       }
@@ -129,11 +129,9 @@ void divide_by_lengths(const Call<Index>& call) {
   }
 }
 
-template <class V, RowType T, int N, class Index>
-void gm_ub(const Call<Index>& call) {
-  if (long_bags<V>(call)) return counted<V, T, Index, true>(call);
-  const Chunks chunks = divide<V>(call.rows, call.scratch, call.scratch_bytes);
-  if (chunks.capacity == 0 || call.samples == 0 || call.samples > INT32_MAX) return gm<V, T, N>(call);
+// What a chunk serves is bound by the copy and the filing, so that one version for all dims is enough.
+template <class V, RowType T, class Index>
+void stream_chunks(const Call<Index>& call, const Chunks& chunks) {
   const bool bags = call.offsets != nullptr;
   if (bags) clear<V>(call);
   const std::int64_t first = bags ? call.offsets[0] : 0, last = bags ? call.offsets[call.samples] : call.samples;
@@ -142,12 +140,20 @@ void gm_ub(const Call<Index>& call) {
     const std::int64_t end = last - begin < chunks.capacity ? last : begin + chunks.capacity;
     sample = bucket<V>(call, chunks, begin, end, sample);
     if (call.weights != nullptr) {
-      serve<V, T, N, true>(call, chunks, begin);
+      serve<V, T, true>(call, chunks, begin);
     } else {
-      serve<V, T, N, false>(call, chunks, begin);
+      serve<V, T, false>(call, chunks, begin);
     }
   }
   if (bags && call.mean) divide_by_lengths<V>(call);
+}
+
+template <class V, RowType T, int N, class Index>
+void gm_ub(const Call<Index>& call) {
+  if (long_bags<V>(call)) return counted<V, T, Index, true>(call);
+  const Chunks chunks = divide<V>(call.rows, call.scratch, call.scratch_bytes);
+  if (chunks.capacity == 0 || call.samples == 0 || call.samples > INT32_MAX) return gm<V, T, N>(call);
+  stream_chunks<V, T>(call, chunks);
 }
 
 }  // namespace recsmith
