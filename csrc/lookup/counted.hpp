@@ -75,7 +75,7 @@ template <class V, class Index>
 
 template <class V, RowType T, class Index, bool Far>
 void counted(const Call<Index>& call) {
-  Ahead<V, T, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
+  Ahead<V, T, 0, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
   auto visit = [&](std::int64_t k) { ahead(call.ids + k); };
   if (call.weights != nullptr) return pool_cheaper<V, T, true>(call, visit);
   return pool_cheaper<V, T, false>(call, visit);

@@ -119,11 +119,11 @@ template <class V, RowType T, int N, class Index, bool Far>
 void gather(const Call<Index>& call) {
   if (call.samples == 0) return;
   if (call.offsets == nullptr) {
-    const Ahead<V, T, Index, Far> ahead(call, call.ids, call.ids + call.samples);
+    const Ahead<V, T, N, Index, Far> ahead(call, call.ids, call.ids + call.samples);
     if (call.weights != nullptr) return gather_one_each<V, T, 0, true>(call, ahead);
     return gather_one_each<V, T, N, false>(call, ahead);
   }
-  const Ahead<V, T, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
+  const Ahead<V, T, N, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
   if (call.weights != nullptr) return gather_bags<V, T, N, true>(call, ahead);
   return gather_bags<V, T, N, false>(call, ahead);
 }

@@ -14,7 +14,8 @@ inline double half(const std::uint8_t* p) {
   const unsigned bits = p[0] | p[1] << 8, exponent = bits >> 10 & 31, fraction = bits & 1023;
   const double sign = bits & 0x8000 ? -1 : 1;
   if (exponent == 31) return fraction != 0 ? NAN : sign * INFINITY;
-  return sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25));
+  if (exponent == 0) return sign * std::ldexp(fraction, -24);
+  return sign * std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
 }
 
 template <class T>

@@ -22,7 +22,8 @@ namespace {
 std::string chosen_targets;  // comma-separated; empty for all
 
 bool chosen(const char* name) {
-  return chosen_targets.empty() || ("," + chosen_targets + ",").find("," + std::string(name) + ",") != std::string::npos;
+  const std::string list = "," + chosen_targets + ",";
+  return chosen_targets.empty() || list.find("," + std::string(name) + ",") != std::string::npos;
 }
 
 [[noreturn]] void fail(const char* what, const Target& target, const Input& in, int flow) {
