@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,16 @@ def test_a_machine_that_is_never_quiet_is_told_of(monkeypatch):
 
 def test_waiting_for_a_processor_is_seen():
     assert process.waited_s() >= 0
+
+
+def test_a_sample_is_as_long_as_asked_for():
+    class Slow(Sleeper):
+        def call(self, prepared):
+            time.sleep(2e-4)
+
+    calls = rounds.calls_per_sample(Slow(), rounds.Pool(list(range(10))), 4e-3)
+    assert 4 <= calls <= 20
+    assert rounds.calls_per_sample(Sleeper(), rounds.Pool(list(range(10))), 1e-4) > 100
 
 
 def test_quartiles_are_interpolated():

@@ -31,7 +31,10 @@ def assign(plan: Plan, platform: Platform) -> Lanes:
 def choose(plan: Plan, platform: Platform, allowed: Sequence[int], most: int) -> Lanes:
     """Lanes on at most `most` of the `allowed` processors."""
     # Buckets of one core run on the caller's thread, whatever core they name.
-    cores = dict.fromkeys(core for bucket in plan.buckets if len(bucket.cores) > 1 for core in bucket.cores)
+    named = {core for bucket in plan.buckets if len(bucket.cores) > 1 for core in bucket.cores}
+    # In the platform's order, whatever the plan lists first: all plans for a machine leave the same processor to the
+    # caller, so a caller that is pinned there suits each of them.
+    cores = [core.id for core in platform.cores if core.id in named]
     count = max(1, min(len(cores), most))
     wanted = [platform.core(core).index for core in cores][:count]
     free = [processor for processor in allowed if processor not in wanted]
