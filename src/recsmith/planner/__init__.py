@@ -5,6 +5,7 @@ from recsmith.spec import Registry
 PLANNERS = Registry(
     "planner",
     {
+        "auto": "recsmith.planner.auto:Auto",
         "symmetric": "recsmith.planner.symmetric:Symmetric",
         "greedy": "recsmith.planner.greedy:Greedy",
         "ilp": "recsmith.planner.ilp:Ilp",

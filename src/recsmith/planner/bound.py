@@ -25,9 +25,10 @@ Way = tuple[float, float, int]
 _RENTS_TRIED = 40
 
 
-def lower_bounds(pricer: Pricer, classes: Classes, able: Mapping[str, Sequence[Option]]) -> dict[str, float]:
-    """Workload name to seconds that no plan made of the options `able` can beat."""
-    workloads = pricer.problem.objective.workloads
+def lower_bounds(
+    pricer: Pricer, classes: Classes, able: Mapping[str, Sequence[Option]], workloads: Sequence[Workload]
+) -> dict[str, float]:
+    """Name of each of `workloads` to seconds that no plan made of the options `able` can beat."""
     return {workload.name: _lower_bound(pricer, classes, able, workload) for workload in workloads}
 
 

@@ -16,7 +16,7 @@ import msgspec
 from recsmith.spec import Placement, Shard, Tuning, Work, Workload
 
 from .evaluate import Pricer, aim
-from .room import Room, local_bytes
+from .room import Room, local_bytes, nothing_fits
 
 LARGE_PART = 0.2
 """A table is cut until a piece takes this part of a core's fair share of all work."""
@@ -92,9 +92,12 @@ class Classes:
 
 
 def options(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> dict[str, tuple[Option, ...]]:
-    """Feature to its candidates with prices. A feature may have none.
+    """Feature to its candidates with prices.
 
     Every feature has its table on one core and on all cores; large ones are also cut by rows and by samples.
+
+    Raises:
+        PlanError: a table fits with none of the strategies.
     """
     cores = sum(len(ids) for ids in classes.cores)
     basic = [c for f in pricer.ops for c in _basic(pricer, f, cores)]
@@ -102,7 +105,10 @@ def options(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> 
     fair = sum(min(o.total_s for o in found) for found in priced.values() if found) / cores
     cut = [c for f, found in priced.items() for c in _cuts(pricer, f, cores, _pieces(pricer, found, fair))]
     more = _priced(pricer, classes, workloads, cut)
-    return {feature: (*found, *more[feature]) for feature, found in priced.items()}
+    able = {feature: (*found, *more[feature]) for feature, found in priced.items()}
+    for feature in (feature for feature, found in able.items() if not found):
+        raise nothing_fits(feature, pricer.table(feature), tuple(pricer.strategies), cores)
+    return able
 
 
 def _pieces(pricer: Pricer, found: Sequence[Option], fair: float) -> dict[str, int]:

@@ -38,7 +38,7 @@ class Greedy:
         assignment = assigned(pricer, classes, best_options(able), workloads)
         bucket = tune(assignment.bucket(pricer), pricer, workloads)
         bucket, note = better_of(pricer, bucket, workloads)
-        return with_gap(drafted(pricer, self.name, (bucket,), (note,), lower_bounds(pricer, classes, able)))
+        return with_gap(drafted(pricer, self.name, (bucket,), (note,), lower_bounds(pricer, classes, able, workloads)))
 
 
 def best_options(able: Mapping[str, Sequence[Option]]) -> dict[str, tuple[Option, ...]]:
@@ -93,8 +93,6 @@ def longest_first(pricer: Pricer, classes: Classes, found: Mapping[str, Sequence
     Raises:
         PlanError: a table fits with none of the strategies.
     """
-    for feature in (feature for feature, able in found.items() if not able):
-        raise nothing_fits(feature, pricer.table(feature), tuple(pricer.strategies), len(classes.of))
     rent = rent_s_per_byte(found, Room(pricer.problem.platform).local_bytes)
     best = {feature: min(o.total_s for o in able) for feature, able in found.items()}
     remaining = sum(best.values())

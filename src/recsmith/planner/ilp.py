@@ -45,7 +45,7 @@ class Ilp:
         workloads = problem.objective.workloads
         able = options(pricer, classes, workloads)
         bucket, notes = solved(pricer, classes, able, workloads, self._time_limit_s)
-        return with_gap(drafted(pricer, self.name, (bucket,), notes, lower_bounds(pricer, classes, able)))
+        return with_gap(drafted(pricer, self.name, (bucket,), notes, lower_bounds(pricer, classes, able, workloads)))
 
 
 def solved(

@@ -1,0 +1,123 @@
+"""Chooses the mapping and the number of cores for each range of batch sizes by predicted time (ours)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from recsmith.spec import Bucket, CostModel, Plan, PlanError, Problem, Strategy, UnavailableError, Workload
+
+from .bound import lower_bounds
+from .candidates import Classes, options
+from .crossover import largest_single_core_batch
+from .draft import drafted, with_gap
+from .evaluate import Pricer
+from .greedy import assigned, best_options, symmetric_or_none
+from .ilp import solved
+from .symmetric import replicated
+from .tuning import tune
+
+MARGIN = 0.08
+"""An asymmetric plan has to be predicted faster than the symmetric one by this part: estimates of two plans err
+alike, but not exactly alike, and the symmetric plan cannot go wrong by imbalance."""
+ILP_TIME_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What serves the batches near `batch`.
+
+    Attributes:
+        bounds: workload name to its lower bound in seconds.
+    """
+
+    batch: int
+    bucket: Bucket
+    notes: tuple[str, ...]
+    bounds: Mapping[str, float]
+
+
+class Auto:
+    """Symmetric unless something else is predicted to win clearly; small batches stay on the caller's thread."""
+
+    name = "auto"
+
+    def plan(self, problem: Problem, strategies: Mapping[str, Strategy], cost: CostModel) -> Plan:
+        """A bucket for each batch size of the objective that wants another mapping, and one for small batches.
+
+        Raises:
+            PlanError: a table fits with none of the strategies.
+        """
+        pricer = Pricer(problem, strategies, cost)
+        classes = Classes(pricer)
+        by_batch: dict[int, list[Workload]] = defaultdict(list)
+        for workload in problem.objective.workloads:
+            by_batch[workload.batch].append(workload)
+        ranges = [_range(pricer, classes, by_batch[batch]) for batch in sorted(by_batch)]
+        ranges, notes = _with_small_batches(pricer, ranges, by_batch[ranges[0].batch])
+        bounds = {name: seconds for each in ranges for name, seconds in each.bounds.items()}
+        notes += [note for each in ranges for note in each.notes]
+        return with_gap(drafted(pricer, self.name, _buckets(ranges), notes, bounds))
+
+
+def _range(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> Range:
+    """The best mapping on all cores for workloads of one batch size."""
+    batch = workloads[0].batch
+    able = options(pricer, classes, workloads)
+    bounds = lower_bounds(pricer, classes, able, workloads)
+    symmetric = symmetric_or_none(pricer, workloads)
+    if len(classes.of) == 1 and symmetric is not None:
+        return Range(batch, symmetric, (), bounds)
+    found = {} if symmetric is None else {"symmetric": symmetric}
+    notes: list[str] = []
+    try:
+        found["ilp"], notes = solved(pricer, classes, able, workloads, ILP_TIME_LIMIT_S)
+    except UnavailableError as error:
+        notes = [f"Planner 'ilp' was left out: {error.problem}."]
+        greedy = assigned(pricer, classes, best_options(able), workloads)
+        found["greedy"] = tune(greedy.bucket(pricer), pricer, workloads)
+    prices = {name: pricer.seconds(bucket, workloads) for name, bucket in found.items()}
+    best = min(prices, key=lambda name: prices[name])
+    if "symmetric" in prices and prices[best] > (1 - MARGIN) * prices["symmetric"]:
+        best = "symmetric"
+    said = ", ".join(f"{name} {seconds * 1e6:.2f} us" for name, seconds in prices.items())
+    return Range(batch, found[best], (f"Batch {batch}: {best} ({said}).", *notes[1:]), bounds)
+
+
+def _with_small_batches(
+    pricer: Pricer, ranges: list[Range], smallest: Sequence[Workload]
+) -> tuple[list[Range], list[str]]:
+    """`ranges` with batches up to the crossover on one core, the caller's."""
+    cores = [core.id for core in pricer.problem.platform.cores]
+    if len(cores) == 1:
+        return ranges, []
+    try:
+        single = replicated(pricer, cores[:1], [replace(w, batch=1) for w in smallest])
+    except PlanError:
+        return ranges, ["Small batches are not kept on one core: its private memory cannot hold all tables."]
+    crossover = largest_single_core_batch(pricer, single, ranges[0].bucket, smallest)
+    if crossover == 0:
+        return ranges, ["Even batches of one sample are predicted to gain from several cores."]
+    note = f"Batches of up to {crossover} samples stay on the caller's thread, where the hand-off would cost more."
+    kept = [each for each in ranges if each.batch > crossover]
+    bounds = {name: s for each in ranges if each.batch <= crossover for name, s in each.bounds.items()}
+    if not kept:
+        larger = [replace(w, batch=4 * crossover) for w in smallest]
+        kept = [Range(4 * crossover, symmetric_or_none(pricer, larger) or ranges[-1].bucket, (), {})]
+    return [Range(crossover, replace(single, batch_up_to=crossover), (), bounds), *kept], [note]
+
+
+def _buckets(ranges: Sequence[Range]) -> list[Bucket]:
+    """One bucket a range, up to the geometric middle between its size and the next; equal neighbours become one."""
+    limits = [a.bucket.batch_up_to or round((a.batch * b.batch) ** 0.5) for a, b in pairwise(ranges)]
+    found: list[Bucket] = []
+    for each, limit in zip(ranges, [*limits, None], strict=True):
+        bucket = replace(each.bucket, batch_up_to=limit)
+        if found and found[-1].stages == bucket.stages:
+            found.pop()
+        found.append(bucket)
+    return found
