@@ -84,8 +84,8 @@ def characteristic_batches(
     batches = 0.0
     for _ in range(_STEPS):
         missing_G = bytes_G * np.exp(-rate_G * batches)
-        held = (bytes_G - missing_G).sum() + cyclic_bytes * min(1.0, batches) + fresh_bytes * batches
-        slope = (rate_G * missing_G).sum() + cyclic_bytes * (batches < 1) + fresh_bytes
+        held = float((bytes_G - missing_G).sum()) + cyclic_bytes * min(1.0, batches) + fresh_bytes * batches
+        slope = float((rate_G * missing_G).sum()) + cyclic_bytes * (batches < 1) + fresh_bytes
         if slope <= 0:
             return float("inf")
         step = (capacity_bytes - held) / slope

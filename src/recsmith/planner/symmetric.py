@@ -60,19 +60,28 @@ def replicated(pricer: Pricer, cores: Sequence[str], workloads: Sequence[Workloa
 
 
 def _prices(pricer: Pricer, cores: Sequence[str], strategy: str, workloads: Sequence[Workload]) -> dict[str, float]:
-    """Seconds of each feature on one core when all features that can use `strategy`."""
-    room = Room(pricer.problem.platform)
-    flow = pricer.strategies[strategy]
-    able = [f for f in pricer.ops if all(room.fits(c, flow, pricer.table(f), pricer.whole(f)) for c in cores)]
-    bucket = Bucket(None, (Stage(tuple(Placement(f, pricer.whole(f), tuple(cores), strategy) for f in able)),))
+    """Seconds on one core of each feature that can use `strategy`, when all that can do.
+
+    The others are served by the first strategy that they can use, so that caches are as busy as they will be.
+    """
+    by = {feature: _first_able(pricer, cores, feature, (strategy, *pricer.strategies)) for feature in pricer.ops}
+    able = {feature for feature, name in by.items() if name == strategy}
+    stage = Stage(tuple(Placement(f, pricer.whole(f), tuple(cores), name) for f, name in by.items() if name))
     seconds: dict[str, dict[str, float]] = defaultdict(dict)
     for workload in workloads if able else ():
-        for parts in pricer.price(bucket, workload).stages[0].values():
+        for parts in pricer.price(Bucket(None, (stage,)), workload).stages[0].values():
             for placement, estimate in parts:
-                if placement is not None:
+                if placement is not None and placement.feature in able:
                     slowest = max(seconds[placement.feature].get(workload.name, 0.0), estimate.seconds)
                     seconds[placement.feature][workload.name] = slowest
     return {feature: aim(pricer.problem, found) for feature, found in seconds.items()}
+
+
+def _first_able(pricer: Pricer, cores: Sequence[str], feature: str, names: Sequence[str]) -> str:
+    """The first of `names` for which the feature's table fits empty private memories; "" for none."""
+    room = Room(pricer.problem.platform)
+    table, shard = pricer.table(feature), pricer.whole(feature)
+    return next((n for n in names if all(room.fits(c, pricer.strategies[n], table, shard) for c in cores)), "")
 
 
 def _cheapest(feature: str, prices: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from fractions import Fraction
 
 from .errors import CapacityError, ForeignPlanError, PlanError
-from .plan import Bucket, Placement, Plan, Problem, Shard, Stage
+from .model import Table
+from .plan import Bucket, Placement, Plan, Problem, Shard
 from .platform import Role
 from .protocols import Strategy
 
@@ -26,8 +27,8 @@ def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], *, a
     """
     check_origin(plan, problem, allow_foreign=allow_foreign)
     check_coverage(plan, problem)
-    for bucket in plan.buckets:
-        _check_capacity(bucket, problem, strategies)
+    _check_strategies(plan, strategies)
+    check_capacity(plan, problem, strategies)
 
 
 def check_origin(plan: Plan, problem: Problem, *, allow_foreign: bool = False) -> None:
@@ -65,32 +66,36 @@ def check_coverage(plan: Plan, problem: Problem) -> None:
     if sizes != sorted(set(sizes)) or 0 in sizes:
         raise PlanError("plan", f"bucket sizes {sizes} do not rise", "Order the buckets by batch_up_to.")
     for bucket in plan.buckets:
-        for stage in bucket.stages:
-            _check_names(stage, problem)
         placements = [placement for stage in bucket.stages for placement in stage.placements]
+        for placement in placements:
+            _check_names(placement, problem)
         _check_features(placements, problem)
 
 
-def _check_names(stage: Stage, problem: Problem) -> None:
-    cores = {core.id for core in problem.platform.cores}
+def _check_names(placement: Placement, problem: Problem) -> None:
+    cores = [core.id for core in problem.platform.cores]
     tables = {op.feature: op.table for op in problem.ops}
-    for placement in stage.placements:
-        if placement.feature not in tables:
-            raise PlanError("plan", f"feature '{placement.feature}' is not in the model", "Remove its placement.")
-        if placement.shard.table != tables[placement.feature]:
-            raise PlanError(
-                "plan",
-                f"feature '{placement.feature}' reads table '{tables[placement.feature]}', "
-                f"but is placed on '{placement.shard.table}'",
-                "Name the feature's own table.",
-            )
-        unknown = [core for core in placement.cores if core not in cores]
-        if unknown or not placement.cores:
-            raise PlanError(
-                "plan",
-                f"feature '{placement.feature}' is placed on {unknown or 'no core'}",
-                f"The cores are: {', '.join(sorted(cores))}.",
-            )
+    feature = placement.feature
+    if feature not in tables:
+        raise PlanError("plan", f"feature '{feature}' is not in the model", "Remove its placement.")
+    if placement.shard.table != tables[feature]:
+        raise PlanError(
+            "plan",
+            f"feature '{feature}' reads table '{tables[feature]}', but is placed on '{placement.shard.table}'",
+            "Name the feature's own table.",
+        )
+    unknown = [core for core in placement.cores if core not in cores]
+    if unknown or not placement.cores:
+        raise PlanError(
+            "plan", f"feature '{feature}' is placed on {unknown or 'no core'}", f"The cores are: {', '.join(cores)}."
+        )
+    twice = sorted({core for core in placement.cores if placement.cores.count(core) > 1})
+    if twice:
+        raise PlanError("plan", f"feature '{feature}' is placed on {twice} twice", "Name each core once a placement.")
+    if placement.tuning.prefetch_distance < 0 or placement.tuning.block < 0:
+        raise PlanError(
+            "plan", f"feature '{feature}' has a negative prefetch distance or block", "Zero means none, or all samples."
+        )
 
 
 def _check_features(placements: Sequence[Placement], problem: Problem) -> None:
@@ -104,31 +109,21 @@ def _check_features(placements: Sequence[Placement], problem: Problem) -> None:
 
 def _check_rectangles(feature: str, rows: int, placements: Sequence[Placement]) -> None:
     """The rectangles shard x samples must tile [0, rows) x [0, 1) without overlap."""
+    if not placements:
+        raise PlanError("plan", f"feature '{feature}' is not served at all", "Add a placement for it to each bucket.")
     area = Fraction(0)
     for i, a in enumerate(placements):
-        inside = 0 <= a.shard.start < a.shard.stop <= rows and 0 <= a.samples.start < a.samples.stop <= 1
-        if not inside:
-            raise PlanError(
-                "plan",
-                f"feature '{feature}' is served for rows [{a.shard.start}, {a.shard.stop}) and samples "
-                f"[{a.samples.start}, {a.samples.stop}), outside rows [0, {rows}) or samples [0, 1)",
-                "Correct the range.",
-            )
+        _check_rectangle(feature, rows, a)
         area += a.shard.rows * (a.samples.stop - a.samples.start)
         for b in placements[i + 1 :]:
             if _overlap(a, b):
                 raise PlanError(
                     "plan",
                     f"feature '{feature}' is served twice for rows [{max(a.shard.start, b.shard.start)}, "
-                    f"{min(a.shard.stop, b.shard.stop)})",
-                    "Let each row and sample be served by one placement.",
+                    f"{min(a.shard.stop, b.shard.stop)}) and samples [{max(a.samples.start, b.samples.start)}, "
+                    f"{min(a.samples.stop, b.samples.stop)})",
+                    "Let each row and sample be served by one placement, in one stage.",
                 )
-        if a.shard.rows != rows and a.reduce != "add":
-            raise PlanError(
-                "plan",
-                f"feature '{feature}' is served from a part of its rows by a placement that does not reduce",
-                "Set reduce to 'add' for row shards.",
-            )
     if area != rows:
         raise PlanError(
             "plan",
@@ -137,29 +132,96 @@ def _check_rectangles(feature: str, rows: int, placements: Sequence[Placement]) 
         )
 
 
+def _check_rectangle(feature: str, rows: int, placement: Placement) -> None:
+    shard, samples = placement.shard, placement.samples
+    served = f"rows [{shard.start}, {shard.stop}) and samples [{samples.start}, {samples.stop})"
+    if shard.start >= shard.stop or samples.start >= samples.stop:
+        raise PlanError(
+            "plan",
+            f"feature '{feature}' has a placement that serves nothing: {served}",
+            "Remove it, or let the ranges rise.",
+        )
+    if shard.start < 0 or shard.stop > rows or samples.start < 0 or samples.stop > 1:
+        raise PlanError(
+            "plan",
+            f"feature '{feature}' is served for {served}, outside rows [0, {rows}) or samples [0, 1)",
+            "Correct the range.",
+        )
+    if shard.rows != rows and placement.reduce != "add":
+        raise PlanError(
+            "plan",
+            f"feature '{feature}' is served from a part of its rows by a placement that does not reduce",
+            "Set reduce to 'add' for row shards.",
+        )
+
+
 def _overlap(a: Placement, b: Placement) -> bool:
     rows = max(a.shard.start, b.shard.start) < min(a.shard.stop, b.shard.stop)
     return rows and max(a.samples.start, b.samples.start) < min(a.samples.stop, b.samples.stop)
 
 
-def _check_capacity(bucket: Bucket, problem: Problem, strategies: Mapping[str, Strategy]) -> None:
+def _check_strategies(plan: Plan, strategies: Mapping[str, Strategy]) -> None:
+    for placement in _placements(plan.buckets):
+        if placement.strategy not in strategies:
+            raise PlanError(
+                "plan",
+                f"feature '{placement.feature}' asks for strategy '{placement.strategy}'",
+                f"The strategies are: {', '.join(strategies)}.",
+            )
+
+
+def check_capacity(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> None:
+    """Return when everything fits where it lives.
+
+    A table lies once in main memory, whoever serves it. Local memory holds all shards placed there at once,
+    those of other buckets too unless it is a cache, which fills itself anew. Staging memory is scratch.
+
+    Raises:
+        PlanError: a core has no memory for a role.
+        CapacityError: something does not fit.
+    """
+    placements = _placements(plan.buckets)
+    _check_main_memory({p.shard.table for p in placements}, problem)
+    for bucket in plan.buckets:
+        check_private(_placements([bucket]), problem, strategies)
+    held = [p for p in placements if "local" in strategies[p.strategy].resident(_table(p, problem), p.shard)]
+    cores = {core.id for core in problem.platform.cores if "local" in core.roles}
+    pads = {core for core in cores if problem.platform.bind(core, "local").kind != "cache"}
+    check_private([p for p in held if pads & set(p.cores)], problem, strategies)
+
+
+def _check_main_memory(tables: Set[str], problem: Problem) -> None:
+    needed = sum(problem.model.table(name).nbytes for name in tables)
+    homes = {
+        memory.id: memory for core in problem.platform.cores for memory in [problem.platform.bind(core.id, "global")]
+    }
+    available = sum(memory.capacity_bytes for memory in homes.values())
+    if needed > available:
+        raise CapacityError(
+            "plan",
+            f"the tables need {needed:,} bytes of main memory; '{problem.platform.name}' has {available:,}",
+            "Use a smaller row format, a larger machine, or fewer rows.",
+        )
+
+
+def check_private(placements: Sequence[Placement], problem: Problem, strategies: Mapping[str, Strategy]) -> None:
+    """Return when the private memories hold what `placements` keep there at the same time.
+
+    Raises:
+        PlanError: a core has no memory for a role.
+        CapacityError: something does not fit.
+    """
     kept: dict[tuple[str, Role], dict[Shard, int]] = defaultdict(dict)
-    for stage in bucket.stages:
-        for placement in stage.placements:
-            if placement.strategy not in strategies:
-                raise PlanError(
-                    "plan",
-                    f"feature '{placement.feature}' asks for strategy '{placement.strategy}'",
-                    f"The strategies are: {', '.join(strategies)}.",
-                )
-            table = problem.model.table(placement.shard.table)
-            resident = strategies[placement.strategy].resident(table, placement.shard)
-            for core in placement.cores:
-                for role, nbytes in resident.items():
-                    kept[core, role][placement.shard] = nbytes
+    for placement in placements:
+        resident = strategies[placement.strategy].resident(_table(placement, problem), placement.shard)
+        for core in placement.cores:
+            for role, nbytes in resident.items():
+                kept[core, role][placement.shard] = nbytes
     for (core, role), shards in kept.items():
+        if role not in problem.platform.core(core).roles:
+            raise PlanError("plan", f"core '{core}' has no {role} memory", "Choose another strategy, such as 'gm'.")
         memory = problem.platform.bind(core, role)
-        # Staging is scratch: shards use it one after the other. Local memory holds all of them at once.
+        # Shards use staging memory one after the other; local memory holds all of them at once.
         needed = sum(shards.values()) if role == "local" else max(shards.values())
         if needed > memory.capacity_bytes:
             raise CapacityError(
@@ -168,3 +230,11 @@ def _check_capacity(bucket: Bucket, problem: Problem, strategies: Mapping[str, S
                 f"which holds {memory.capacity_bytes:,}",
                 "Split a table (planner 'greedy' or 'ilp'), or allow strategy 'gm'.",
             )
+
+
+def _placements(buckets: Sequence[Bucket]) -> list[Placement]:
+    return [placement for bucket in buckets for stage in bucket.stages for placement in stage.placements]
+
+
+def _table(placement: Placement, problem: Problem) -> Table:
+    return problem.model.table(placement.shard.table)
