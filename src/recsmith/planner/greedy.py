@@ -77,8 +77,9 @@ def assigned(
     starts = [longest_first(pricer, classes, found)]
     whole = {feature: [o for o in able if o.candidate.shards == 1] for feature, able in found.items()}
     # Without row shards no barrier comes before the adding of partial sums, which pieces alone do not show.
-    with suppress(PlanError):
-        starts.append(longest_first(pricer, classes, whole))
+    if all(whole.values()):
+        with suppress(PlanError):
+            starts.append(longest_first(pricer, classes, whole))
     best = min(starts, key=lambda start: pricer.seconds(start.bucket(pricer), workloads))
     return improve(pricer, classes, found, best, workloads)
 
