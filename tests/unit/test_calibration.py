@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recorded_machine import Recorded
 
 from recsmith.calibration.capacity import Step, usable_bytes
-from recsmith.calibration.curves import unmixed
+from recsmith.calibration.curves import ROW_BYTES, stored_as, unmixed
 from recsmith.calibration.ground import Ground
 from recsmith.calibration.here import check_here
 from recsmith.calibration.levels import crews, levels, like
@@ -15,7 +15,7 @@ from recsmith.calibration.measure import measure
 from recsmith.calibration.trial import quartiles, repeat, undisturbed
 from recsmith.platforms import load
 from recsmith.platforms.cpu import probe
-from recsmith.spec import CapacityError, Platform, UnavailableError
+from recsmith.spec import CapacityError, Platform, RowFormat, UnavailableError
 
 MB = 1 << 20
 
@@ -77,6 +77,12 @@ def test_quartiles_are_numpys(values):
 def test_what_the_inner_level_served_is_taken_out():
     assert unmixed(0.25 * 2 + 0.75 * 10, 2, 0.25) == pytest.approx(10)
     assert unmixed(1.0, 2.0, 0.25) == 2.0
+
+
+@pytest.mark.parametrize("row_bytes", ROW_BYTES)
+def test_measured_rows_have_the_size_they_are_filed_under(row_bytes):
+    dtype, dim = stored_as(row_bytes)
+    assert RowFormat(dtype).row_bytes(dim) == row_bytes
 
 
 def test_levels_spread_beyond_the_cache_inside(tmp_path):

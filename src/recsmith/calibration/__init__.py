@@ -5,15 +5,19 @@ A measured profile has, for every memory (the first core's of each level stand f
 | access | row_bytes | active_cores | page | seconds |
 |---|---|---|---|---|
 | `reader` | 32 ... 1024 | 1, 2, 4 ... all that reach it | both where shared, else the best | per row: the ceiling |
-| `gather` | the same | the same | the same | per row in bags of 32, written to a private cache |
-| `copy` | the same | the same | the same | per row in bags of one, each written to a private cache |
+| `gather` | the same | the same | the same | per row in bags of 32 |
+| `copy` | the same | the same | the same | per row in bags of one, each written out |
 | `read`, `write`, `stream_write` | 0 | the same | the same | per byte, in order |
 | `latency` | 0 | the same | the same | per dependent load |
 
-`gather` and `copy` time the real kernels on fp32 rows of row_bytes / 4 elements; their `tuning` is the best one
-found. `copy` minus `gather` is what writing adds: nothing to speak of behind main memory, most of it inside the
-caches. Ids and rows are uniform and do not come again before a cache several times as large would have lost
-them. What an inner cache serves of an outer one's footprint is taken out.
+`gather` and `copy` time the real kernels: on fp32 rows of row_bytes / 4 elements, and for 36 and 68 bytes on int8
+rows of 32 and 64 elements (`dtype` says which). Their `tuning` is the best one found. What they write stays in the
+innermost cache: output that does not fit there costs `write` of its level less `write` of the innermost one on top.
+Bags of one have no sum to wait for, and reading and writing overlap, so `copy` may be less than `gather` although it
+writes more; a look-up that writes v vectors a row lies near (1 - v) * gather + v * copy.
+
+Ids and rows are uniform and do not come again before a cache several times as large would have lost them. What an
+inner cache serves of an outer one's footprint is taken out.
 
 `tune` adds `Memory.tuned`: the best kernel parameters by row size and batch (`Memory.tuning` finds the nearest), and
 puts those of the largest batch into the curves. `measure_anchors` measures a few points again and says how much

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from recsmith.spec import Curve, Tuning
+from recsmith.spec import Curve, RowDtype, Tuning
 
 from .levels import Level
 from .probes import BAG, Bench, Spot
 from .trial import Sample
 
-ROW_BYTES = (32, 64, 68, 128, 256, 512, 1024)
+# 36 and 68 bytes are int8 rows of 32 and 64 elements.
+ROW_BYTES = (32, 36, 64, 68, 128, 256, 512, 1024)
 RowAccess = Literal["reader", "gather", "copy"]
 ROW_ACCESSES: tuple[RowAccess, ...] = ("reader", "gather", "copy")
 Probe = Callable[[Tuning, int], Sample]
@@ -53,7 +54,8 @@ def row_curves(
         for access in ROW_ACCESSES:
             tuning, sample = best(_probe(bench, spot, access, row_bytes), tunings(level), bench)
             seconds = unmixed(sample.median_s, inner(access), level.inner_share)
-            yield Curve(access, row_bytes, len(processors), page, seconds, sample.iqr_s, tuning)
+            dtype = stored_as(row_bytes)[0]
+            yield Curve(access, row_bytes, len(processors), page, seconds, sample.iqr_s, tuning, dtype)
 
 
 def flat_curves(bench: Bench, level: Level, processors: tuple[int, ...], inner_latency_s: float) -> Iterator[Curve]:
@@ -86,8 +88,14 @@ def unmixed(seconds: float, inner_s: float, inner_share: float) -> float:
     return max((seconds - inner_share * inner_s) / (1 - inner_share), inner_s)
 
 
+def stored_as(row_bytes: int) -> tuple[RowDtype, int]:
+    """Format and dim of the rows that such a size stands for: int8 with its header of 4 bytes, else fp32."""
+    return ("int8", row_bytes - 4) if row_bytes % 32 == 4 else ("fp32", row_bytes // 4)
+
+
 def _probe(bench: Bench, spot: Spot, access: RowAccess, row_bytes: int) -> Probe:
     if access == "reader":
         return lambda tuning, rounds: bench.reader(spot, row_bytes, tuning, rounds)
     pooling = BAG if access == "gather" else 1
-    return lambda tuning, rounds: bench.look_ups(spot, row_bytes // 4, "fp32", tuning, rounds, pooling=pooling)
+    dtype, dim = stored_as(row_bytes)
+    return lambda tuning, rounds: bench.look_ups(spot, dim, dtype, tuning, rounds, pooling=pooling)

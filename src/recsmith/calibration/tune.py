@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from recsmith.spec import Curve, FormatError, Memory, Platform, Progress, Record, Tuning, UnavailableError
 from recsmith.spec.platform import Page, PrefetchLevel, RowAccess
 
+from .curves import stored_as
 from .here import RAM_BYTES, check_here, make_bench
 from .levels import Level, crews, levels, like, pages
 from .probes import BAG, Bench
@@ -88,7 +89,7 @@ def tune(
     ledger = _open(profile, resume_file)
     jobs = plan_jobs(profile, row_bytes, batches)
     todo = [job for job in jobs if job not in {found.job for found in ledger.found}]
-    out_bytes = max(batches) * max(row_bytes)
+    out_bytes = max(batches) * max(4 * stored_as(size)[1] for size in row_bytes)
     bench = make_bench(profile, ram_bytes, clock, pages(profile)[:1], out_bytes) if todo else None
     for done, job in enumerate(todo, start=len(jobs) - len(todo)):
         report("tune", done, len(jobs))
@@ -164,11 +165,13 @@ def _tune(profile: Platform, bench: Bench, job: Job) -> Found:
     spot = level.spot(crew, job.page)
     pooling = 1 if job.access == "copy" else BAG
 
+    dtype, dim = stored_as(job.row_bytes)
+
     def probe(tuning: Tuning, rounds: int) -> Sample:
         return bench.look_ups(
             spot,
-            job.row_bytes // 4,
-            "fp32",
+            dim,
+            dtype,
             tuning,
             rounds,
             pooling=pooling,
