@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,11 @@ def waited_s() -> float:
         with suppress(OSError, ValueError, IndexError):
             total += int(Path(f"/proc/self/task/{task}/schedstat").read_text().split()[1])
     return total / 1e9
+
+
+def preemptions() -> int:
+    """Times that a thread of this process, ended ones included, lost its processor to another process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class Pins:
