@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from recsmith.bench import dlrm, lookup, model
+from recsmith import api
+from recsmith.bench import dlrm, lookup, model, prediction
 from recsmith.bench.engine import NoSettings
 from recsmith.bench.options import LookupOptions
 from recsmith.data import shapes, synthetic
 from recsmith.reference import forward
 from recsmith.reference import lookup as oracle
 from recsmith.spec import InputError, Interaction, Uniform, UnknownNameError, Weights
+from recsmith.testing.machines import cached_machine
 
 
 def test_kaggle_has_the_published_widths():
@@ -84,6 +87,35 @@ def test_a_lookup_benchmark_is_complete(ids):
     assert record.share_of_bound == pytest.approx(record.bound_s / ours[0].median_s)
     assert record.cache.batches_used <= record.cache.pool_batches
     assert type(record).from_json(record.to_json()) == record
+
+
+@pytest.mark.slow
+def test_every_case_of_a_grid_is_predicted_and_measured():
+    options = prediction.PredictionOptions(
+        ("tenrec_qb_article_guess",), ("uniform", "fixed"), (64,), threads=1, rounds=3, sample_s=2e-4
+    )
+    machine = api.platform("cpu")
+    record = prediction.run_prediction_bench(options, machine, lambda platform: platform)
+    assert [(case.ids, case.batch) for case in record.cases] == [("uniform", 64), ("fixed", 64)]
+    for case in record.cases:
+        assert [each.planner for each in case.planners] == ["auto", "symmetric"]
+        for each in case.planners:
+            assert each.predicted_s > 0 and each.error == pytest.approx(each.predicted_s / each.measured_s - 1)
+        assert not case.asymmetric
+        if case.same_plan:
+            assert case.auto_over_symmetric == 1 and case.planners[0].measured_s == case.planners[1].measured_s
+    assert record.drift.median_ratio == 1
+    assert type(record).from_json(record.to_json()) == record
+
+
+def test_drift_names_the_curve_that_changed_most():
+    before = cached_machine()
+    memory = before.memories[0]
+    changed = (replace(memory.curves[0], seconds=memory.curves[0].seconds * 3), *memory.curves[1:])
+    after = replace(before, memories=(replace(memory, curves=changed), *before.memories[1:]))
+    found = prediction.drift(before, after)
+    assert found.curves == sum(len(each.curves) for each in before.memories)
+    assert found.median_ratio == 1 and memory.id in found.worst and "3.00" in found.worst
 
 
 @pytest.mark.slow

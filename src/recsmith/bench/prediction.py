@@ -80,8 +80,8 @@ class PredictionCase(Record, frozen=True):
     """One shape, law and batch size.
 
     Attributes:
-        auto_over_symmetric: measured medians; 1 exactly when both planners made the same plan, which was then
-            measured once.
+        auto_over_symmetric: measured medians; 1 exactly when both planners serve this batch in the same way, which was
+            then measured once.
         asymmetric: whether `auto` gave some feature to one core alone.
     """
 
@@ -173,7 +173,7 @@ def _case(
     features = [feature.name for feature in shape.model.features]
     workload = shape.workload(batch, distributions.parse(law, features), law)
     plans = {name: ours.planned(shape.model, machine, Objective((workload,)), name) for name in PLANNERS}
-    same = plans["auto"].buckets == plans["symmetric"].buckets
+    same = plans["auto"].bucket(batch).stages == plans["symmetric"].bucket(batch).stages
     kept = {"auto": plans["auto"]} if same else plans
     seconds, placement = _measured(options, shape, tables, workload, kept, machine)
     found = []

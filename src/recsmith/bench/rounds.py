@@ -17,7 +17,7 @@ from .engine import Engine
 
 # Other engines' threads go to sleep in this time, so that they do not run beside the one that is timed.
 _SETTLE_S = 0.01
-_TRIALS = 3
+_TRIALS = 8
 _ATTEMPTS = 12
 # Share of a sample that its threads may have waited for a processor.
 _MOST_WAITED = 0.01
@@ -54,9 +54,8 @@ def calls_per_sample(engine: Engine, pool: Pool, sample_s: float) -> int:
     with active(engine):
         run(engine, pool, 1)
         while True:
-            trials = [run(engine, pool, calls) for _ in range(_TRIALS)]
-            busy_s = max(1e-9, min(trial.seconds * (1 - min(trial.waited, 0.9)) for trial in trials))
-            wanted = max(1, min(_MOST_CALLS, math.ceil(calls * sample_s / busy_s)))
+            least_s = max(1e-9, min(run(engine, pool, calls).seconds for _ in range(_TRIALS)))
+            wanted = max(1, min(_MOST_CALLS, math.ceil(calls * sample_s / least_s)))
             # A guess from far fewer calls is off: they are dearer alone than in a row.
             if wanted <= 2 * calls:
                 return wanted
