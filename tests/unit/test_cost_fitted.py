@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith.cost import COSTS
-from recsmith.cost.curves import CurveSpeeds, nearest
+from recsmith.cost.curves import CurveSpeeds
 from recsmith.cost.fitted import FittedCost
 from recsmith.cost.roofline import RooflineCost
 from recsmith.spec import Curve, Memory, Popularity, Request, Stream, Tuning, UnavailableError, Work
@@ -114,23 +114,23 @@ def test_curves_are_interpolated_on_logarithmic_scales_and_never_fall_with_cores
     points = [Curve("gather", 64, 1, "huge", 1e-9), Curve("gather", 256, 1, "huge", 4e-9)]
     points += [Curve("gather", 64, 4, "huge", 0.9e-9), Curve("gather", 256, 4, "huge", 7e-9)]
     speeds = CurveSpeeds(memory_with(*points), "huge")
-    assert speeds.gather_s(128, 1) == pytest.approx(2e-9)
-    assert speeds.gather_s(512, 1) == pytest.approx(8e-9)
-    assert speeds.gather_s(16, 1) == pytest.approx(1e-9)
-    assert speeds.gather_s(64, 4) == pytest.approx(1e-9)
-    assert speeds.gather_s(256, 2) == pytest.approx(5e-9)
-    assert speeds.gather_s(256, 9) == pytest.approx(7e-9)
+    assert speeds.gather_s(128, 1, 0.0) == pytest.approx(2e-9)
+    assert speeds.gather_s(512, 1, 0.0) == pytest.approx(8e-9)
+    assert speeds.gather_s(16, 1, 0.0) == pytest.approx(1e-9)
+    assert speeds.gather_s(64, 4, 0.0) == pytest.approx(1e-9)
+    assert speeds.gather_s(256, 2, 0.0) == pytest.approx(5e-9)
+    assert speeds.gather_s(256, 9, 0.0) == pytest.approx(7e-9)
 
 
 def test_the_other_page_size_stands_in_where_one_was_not_measured():
     speeds = CurveSpeeds(memory_with(Curve("gather", 64, 1, "4k", 3e-9)), "huge")
-    assert speeds.gather_s(64, 1) == 3e-9
+    assert speeds.gather_s(64, 1, 0.0) == 3e-9
 
 
-def test_the_nearest_gather_carries_the_tuning():
-    tuned = Curve("gather", 256, 2, "huge", 1e-9, tuning=Tuning(prefetch_distance=9))
-    found = nearest(memory_with(Curve("gather", 64, 2, "huge", 1e-9), tuned), 200, 1, "huge")
-    assert found is not None and found.tuning.prefetch_distance == 9
+def test_a_row_that_is_a_vector_of_its_own_costs_what_copying_does():
+    points = [Curve("gather", 64, 1, "huge", 1e-9), Curve("copy", 64, 1, "huge", 3e-9)]
+    speeds = CurveSpeeds(memory_with(*points), "huge")
+    assert [speeds.gather_s(64, 1, alone) for alone in (0.0, 0.5, 1.0, 2.0)] == pytest.approx([1e-9, 2e-9, 3e-9, 3e-9])
 
 
 def test_roofline_takes_bandwidth_or_latency_whichever_is_more():

@@ -18,8 +18,8 @@ Point = tuple[float, float]
 class Speeds(Protocol):
     """What a memory's bytes cost one core."""
 
-    def gather_s(self, row_bytes: int, active_cores: int) -> float | None:
-        """Seconds per random row of `row_bytes`; None when nothing is known."""
+    def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
+        """Seconds per random row of `row_bytes`, of which the part `alone` makes a vector; None when unknown."""
 
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte in order, for `read`, `write` or `stream_write`; None when nothing is known."""
@@ -41,16 +41,24 @@ class CurveSpeeds:
     """
 
     def __init__(self, memory: Memory, page: Page) -> None:
-        self._gather = _by_cores([c for c in memory.curves if c.access == "gather"], page)
+        # Other row formats and batch sizes are measured by some profiles; these are what all have.
+        plain = [c for c in memory.curves if c.dtype == "fp32" and c.batch == 0]
+        self._gather = _by_cores([c for c in plain if c.access == "gather"], page)
+        self._copy = _by_cores([c for c in plain if c.access == "copy"], page) or self._gather
         self._order = {
             access: _by_cores([c for c in memory.curves if c.access == access], page)
             for access in ("read", "write", "stream_write", "latency")
         }
 
-    def gather_s(self, row_bytes: int, active_cores: int) -> float | None:
-        """Seconds per random row and core."""
-        points = [(float(cores), _along_rows(curves, row_bytes)) for cores, curves in self._gather]
-        return _along_cores(points, active_cores)
+    def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
+        """Seconds per random row and core, between that of long bags (`gather`) and of bags of one (`copy`)."""
+        bagged, copied = (
+            _along_cores([(float(cores), _along_rows(curves, row_bytes)) for cores, curves in grid], active_cores)
+            for grid in (self._gather, self._copy)
+        )
+        if bagged is None or copied is None:
+            return None
+        return bagged + min(alone, 1.0) * (copied - bagged)
 
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte and core; writes past the caches default to ordinary ones."""
@@ -63,15 +71,6 @@ class CurveSpeeds:
         """Seconds of one dependent load with one core active."""
         points = self._order["latency"]
         return points[0][1][0].seconds if points else None
-
-
-def nearest(memory: Memory, row_bytes: int, active_cores: int, page: Page) -> Curve | None:
-    """The gather measured closest to what is asked: its tuning is the one to use."""
-    gathers = [c for c in memory.curves if c.access == "gather" and c.page == page]
-    gathers = gathers or [c for c in memory.curves if c.access == "gather"]
-    if not gathers:
-        return None
-    return min(gathers, key=lambda c: (abs(math.log(c.row_bytes / row_bytes)), abs(c.active_cores - active_cores)))
 
 
 def missing(memory: Memory, what: str) -> UnavailableError:

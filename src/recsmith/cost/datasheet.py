@@ -24,8 +24,8 @@ class DatasheetSpeeds:
         self._curves = CurveSpeeds(memory, page)
         self._line_bytes = memory.line_bytes
 
-    def gather_s(self, row_bytes: int, active_cores: int) -> float | None:
-        """Seconds per random row and core."""
+    def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
+        """Seconds per random row and core, in bags or not."""
         per_byte, latency = self._curves.stream_s("read", active_cores), self._curves.latency_s()
         if per_byte is None and latency is None:
             return None

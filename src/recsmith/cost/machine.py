@@ -27,7 +27,7 @@ class Machine:
         self._cores = {core.id: core for core in platform.cores}
         self._speeds = {memory.id: speeds(memory) for memory in platform.memories}
         self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
-        self._gather: dict[tuple[int, int, int], tuple[float, ...]] = {}
+        self._gather: dict[tuple[int, int, int, float], tuple[float, ...]] = {}
         self._stream: dict[tuple[str, str, int], float] = {}
 
     @cached_property
@@ -56,17 +56,19 @@ class Machine:
                 self._paths[key] = (*(memory for memory in chain if memory.kind == "cache"), home)
         return self._paths[key]
 
-    def gather_s(self, path: tuple[Memory, ...], row_bytes: int, active_cores: int) -> tuple[float, ...]:
-        """Seconds per row at each level of `path`; an outer level is never cheaper than an inner one.
+    def gather_s(self, path: tuple[Memory, ...], row_bytes: int, active_cores: int, alone: float) -> tuple[float, ...]:
+        """Seconds per row at each level of `path`, `alone` of which make a vector each.
+
+        An outer level is never cheaper than an inner one.
 
         Raises:
             UnavailableError: the profile does not say.
         """
-        key = (id(path), row_bytes, active_cores)  # Paths are made once and kept, by `path`.
+        key = (id(path), row_bytes, active_cores, alone)  # Paths are made once and kept, by `path`.
         if key not in self._gather:
             rising, worst = [], 0.0
             for memory in path:
-                seconds = self._speeds[memory.id].gather_s(row_bytes, active_cores)
+                seconds = self._speeds[memory.id].gather_s(row_bytes, active_cores, alone)
                 if seconds is None:
                     raise missing(memory, f"random rows of {row_bytes} bytes")
                 worst = max(worst, seconds)

@@ -123,7 +123,7 @@ class _CoreAtWork:
         parts: dict[str, float] = {}
         for request in work.requests:
             if request.count > 0:
-                self._add_rows(parts, request, _rows(request, self._core, at))
+                self._add_rows(parts, request, _rows(request, self._core, at), work.vectors / request.count)
         for stream in work.streams:
             self._add_stream(parts, stream)
         parts["ids"] = work.ids_bytes * self._ids_s
@@ -133,9 +133,9 @@ class _CoreAtWork:
         parts["task"] = self._task_s
         return parts
 
-    def _add_rows(self, parts: dict[str, float], request: Request, rows: str) -> None:
+    def _add_rows(self, parts: dict[str, float], request: Request, rows: str, alone: float) -> None:
         path = self._machine.path(self._core, request.role)
-        row_s = self._machine.gather_s(path, request.row_bytes, self._active_cores)
+        row_s = self._machine.gather_s(path, request.row_bytes, self._active_cores, alone)
         inside = 0.0
         if len(path) > 1:
             key = (rows, _footprint(request, path[0]))

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from recsmith.cost.curves import nearest
 from recsmith.cost.machine import label
 from recsmith.spec import Bucket, Estimate, Memory, Placement, Platform, Tuning, Workload
-from recsmith.spec.platform import PrefetchLevel
+from recsmith.spec.platform import PrefetchLevel, RowAccess
 
 from .evaluate import Pricer
 
 WIDE_ROW_BYTES = 256
 DISTANCE_ROWS = 24
+SHORT_BAG = 2.0
+"""Ids a bag below which rows are tuned as single vectors."""
 STREAM_GAIN = 0.95
 """Stores past the caches have to win by this factor: whoever reads the output next finds it cold."""
 
@@ -26,7 +27,9 @@ def tune(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucke
     prefetching = _with_tuning(
         bucket,
         {
-            (p.feature, p.shard.start): _tuning(p, where.get((p.feature, p.shard.start), ""), pricer, platform)
+            (p.feature, p.shard.start): _tuning(
+                p, where.get((p.feature, p.shard.start), ""), pricer, workloads, platform
+            )
             for stage in bucket.stages
             for p in stage.placements
         },
@@ -59,16 +62,27 @@ def _slowest(estimate: Estimate) -> tuple[float, str]:
     return max(rows, default=(0.0, ""))
 
 
-def _tuning(placement: Placement, where: str, pricer: Pricer, platform: Platform) -> Tuning:
+def _tuning(
+    placement: Placement, where: str, pricer: Pricer, workloads: Sequence[Workload], platform: Platform
+) -> Tuning:
     table = pricer.table(placement.feature)
     row_bytes = table.format.row_bytes(table.dim)
     memory = _memory(platform, placement.cores[0], where)
     if memory is None:
         return Tuning()
-    curve = nearest(memory, row_bytes, len(platform.cores), "huge")
-    if platform.source == "measured" and curve is not None:
-        return msgspec.structs.replace(curve.tuning, stores="regular")
+    if platform.source == "measured":
+        access: RowAccess = "copy" if _one_at_a_time(pricer, placement.feature, workloads) else "gather"
+        samples = max(1, max(w.batch for w in workloads) // len(placement.cores))
+        found = memory.tuning(access, row_bytes, samples, len(platform.cores), "huge")
+        if found is not None:
+            return msgspec.structs.replace(found, stores="regular")
     return rule_of_thumb(row_bytes, memory)
+
+
+def _one_at_a_time(pricer: Pricer, feature: str, workloads: Sequence[Workload]) -> bool:
+    """Whether most rows are a vector of their own: bags of one, or no pooling."""
+    unpooled = pricer.ops[feature].pooling == "none"
+    return unpooled or max(w.access(feature).pooling_factor for w in workloads) < SHORT_BAG
 
 
 def rule_of_thumb(row_bytes: int, memory: Memory) -> Tuning:

@@ -45,6 +45,7 @@ class Work(Record, frozen=True):
         streams: table bytes read in order.
         ids_bytes: bytes of ids, offsets and per-sample weights read in order.
         written_bytes: bytes of output or partial sums.
+        vectors: how many vectors these are; a row costs more when it is a vector of its own than in a long bag.
         flops: additions, multiplications and conversions of elements.
         tuning: how the kernel goes about it. Strategies leave it alone; whoever prices a placement sets it.
     """
@@ -53,6 +54,7 @@ class Work(Record, frozen=True):
     streams: tuple[Stream, ...] = ()
     ids_bytes: float = 0.0
     written_bytes: float = 0.0
+    vectors: float = 0.0
     flops: float = 0.0
     tuning: Tuning = Tuning()
 

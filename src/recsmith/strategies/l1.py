@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Table, Work
 
-from .traffic import ids_bytes, lookups, written_bytes
+from .traffic import ids_bytes, lookups, vectors, written_bytes
 
 
 class Local:
@@ -29,6 +29,7 @@ class Local:
             requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
+            vectors=vectors(op, samples, access),
             flops=2 * count * table.dim,
         )
 

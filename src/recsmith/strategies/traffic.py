@@ -19,9 +19,13 @@ def ids_bytes(samples: float, access: Access) -> float:
 
 
 def written_bytes(op: Gather, table: Table, samples: float, access: Access) -> float:
-    """Bytes of output: one vector a sample, or one an id without pooling."""
-    vectors = samples * access.pooling_factor if op.pooling == "none" else samples
-    return vectors * table.dim * ELEMENT_BYTES
+    """Bytes of output."""
+    return vectors(op, samples, access) * table.dim * ELEMENT_BYTES
+
+
+def vectors(op: Gather, samples: float, access: Access) -> float:
+    """Vectors of output: one a sample, or one an id without pooling."""
+    return samples * access.pooling_factor if op.pooling == "none" else samples
 
 
 def chunk_rows(table: Table, staging_bytes: int) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Stream, Table, Work
 
-from .traffic import chunk_rows, ids_bytes, lookups, written_bytes
+from .traffic import chunk_rows, ids_bytes, lookups, vectors, written_bytes
 
 CHUNK_BYTES = 16 * 1024
 
@@ -35,6 +35,7 @@ class _UnifiedBuffer:
             streams=(Stream(self.source, shard.rows * stride),),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
+            vectors=vectors(op, samples, access),
             flops=2 * count * table.dim,
         )
 
