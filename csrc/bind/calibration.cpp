@@ -150,6 +150,27 @@ Seconds time_sequential(const std::string& access, const std::vector<std::uint64
                   cores.size());
 }
 
+Seconds time_columns(const std::string& access, const std::vector<std::uint64_t>& at, std::int64_t rows,
+                     std::int64_t row_bytes, std::int64_t all_columns, std::int64_t first_column, std::int64_t columns,
+                     const std::vector<int>& cores, const std::string& target) {
+  check(at.size() == cores.size(), "one address a core is wanted");
+  check(row_bytes > 0 && row_bytes % 64 == 0, "row_bytes must be a multiple of 64");
+  check(rows > 0 && all_columns > 0 && first_column >= 0 && columns > 0, "rows and columns must be positive");
+  for (const std::uint64_t address : at) check(address % 64 == 0, "addresses must be multiples of 64");
+  const Probes& probes = probes_of(target);
+  constexpr const char* names[] = {"write", "stream_write"};
+  const auto write = choose<std::uint8_t>(access, names) == 1 ? probes.stream_rows : probes.write_rows;
+  return by_round(timed(cores, 1,
+                        [&](std::size_t slot) {
+                          auto* data = reinterpret_cast<std::byte*>(at[slot]);
+                          for (std::int64_t i = first_column; i < first_column + columns; ++i) {
+                            write(data + i % all_columns * row_bytes, rows, row_bytes, all_columns * row_bytes);
+                          }
+                          return 0.0f;
+                        }),
+                  cores.size());
+}
+
 double write_rate(std::int64_t bytes, const std::string& page, const std::string& stores, const std::vector<int>& cores,
                   int rounds, const std::string& target) {
   check(bytes >= 64 && !cores.empty() && rounds > 0, "64 bytes, a core and a round are the least");
@@ -254,6 +275,10 @@ void bind_calibration(nb::module_& m) {
   m.def("time_sequential", &time_sequential, nb::arg("access"), nb::arg("addresses"), nb::arg("nbytes"),
         nb::arg("passes"), nb::arg("cores"), nb::arg("rounds"), nb::arg("target"),
         "Seconds ([rounds][cores] elapsed, worked) of `passes` over `nbytes` of each core's own memory: read, write or stream_write.");
+  m.def("time_columns", &time_columns, nb::arg("access"), nb::arg("addresses"), nb::arg("rows"), nb::arg("row_bytes"),
+        nb::arg("all_columns"), nb::arg("first_column"), nb::arg("columns"), nb::arg("cores"), nb::arg("target"),
+        "Seconds ([1][cores] elapsed, worked) of filling `columns` of the columns of each core's array of `rows` rows, "
+        "one after the other: write or stream_write.");
   m.def("time_lookups", &time_lookups, nb::kw_only(), nb::arg("target"), nb::arg("flow"), nb::arg("row_dtype"),
         nb::arg("dim"), nb::arg("tables"), nb::arg("rows"), nb::arg("stride"), nb::arg("ids"), nb::arg("pooling"),
         nb::arg("batch"), nb::arg("outs"), nb::arg("stream"), nb::arg("distance"), nb::arg("level"), nb::arg("cores"),

@@ -27,6 +27,10 @@ struct Probes {
   float (*read)(const std::byte* at, std::int64_t bytes);
   void (*write)(std::byte* at, std::int64_t bytes);
   void (*stream_write)(std::byte* at, std::int64_t bytes);
+  // One row of `row_bytes` at each of `rows` places `stride` apart: how a look-up fills a feature's columns. Aligned, and
+  // `row_bytes` a multiple of the vectors'.
+  void (*write_rows)(std::byte* at, std::int64_t rows, std::int64_t row_bytes, std::int64_t stride);
+  void (*stream_rows)(std::byte* at, std::int64_t rows, std::int64_t row_bytes, std::int64_t stride);
   // `steps` times 8 independent multiply-adds of vectors of `width` elements.
   float (*multiply_add)(std::int64_t steps);
   std::int64_t width;

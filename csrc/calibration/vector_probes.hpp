@@ -162,20 +162,14 @@ struct VectorProbes {
 
   template <bool Stream>
   static void write_of(std::byte* to, std::int64_t nbytes) {
-    const F one = V::set1(1.0f);
-    auto* out = reinterpret_cast<float*>(to);
-    for (std::int64_t i = 0; i < nbytes / 4; i += V::width) {
-      if constexpr (Stream) {
-        V::stream(out + i, one);
-      } else {
-        V::store(out + i, one);
-      }
-      // Without this a compiler turns the loop into a call that picks its own kind of store.
-      asm volatile("" ::: "memory");
-    }
-#if defined(__SSE__)
-    if constexpr (Stream) _mm_sfence();
-#endif
+    write_row<Stream>(to, nbytes);
+    fence<Stream>();
+  }
+
+  template <bool Stream>
+  static void write_rows_of(std::byte* to, std::int64_t rows, std::int64_t row_bytes, std::int64_t stride) {
+    for (std::int64_t i = 0; i < rows; ++i) write_row<Stream>(to + i * stride, row_bytes);
+    fence<Stream>();
   }
 
   static float multiply_add(std::int64_t steps) {
@@ -188,6 +182,28 @@ struct VectorProbes {
   }
 
  private:
+  template <bool Stream>
+  [[gnu::always_inline]] static void write_row(std::byte* to, std::int64_t nbytes) {
+    const F one = V::set1(1.0f);
+    auto* out = reinterpret_cast<float*>(to);
+    for (std::int64_t i = 0; i < nbytes / 4; i += V::width) {
+      if constexpr (Stream) {
+        V::stream(out + i, one);
+      } else {
+        V::store(out + i, one);
+      }
+      // Without this a compiler turns the loop into a call that picks its own kind of store.
+      asm volatile("" ::: "memory");
+    }
+  }
+
+  template <bool Stream>
+  static void fence() {
+#if defined(__SSE__)
+    if constexpr (Stream) _mm_sfence();
+#endif
+  }
+
   // Zero, as the compiler cannot know.
   [[gnu::always_inline]] static std::uint64_t mask() {
     std::uint64_t zero = 0;
@@ -199,8 +215,16 @@ struct VectorProbes {
 template <class V>
 constexpr Probes probes(const char* name) {
   using P = VectorProbes<V>;
-  return {name,    P::read_rows, P::chase, P::read, P::template write_of<false>, P::template write_of<true>,
-          P::multiply_add, V::width};
+  return {name,
+          P::read_rows,
+          P::chase,
+          P::read,
+          P::template write_of<false>,
+          P::template write_of<true>,
+          P::template write_rows_of<false>,
+          P::template write_rows_of<true>,
+          P::multiply_add,
+          V::width};
 }
 
 }  // namespace recsmith::calibration

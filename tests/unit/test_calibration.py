@@ -138,7 +138,7 @@ def test_a_short_measurement_fills_every_memory_and_survives_json():
         accesses = {curve.access for curve in memory.curves}
         assert accesses == {"reader", "gather", "copy", "read", "write", "stream_write", "latency"}
         assert all(curve.seconds > 0 for curve in memory.curves)
-        assert {curve.row_bytes for curve in memory.curves} == {0, 64}
+        assert {curve.row_bytes for curve in memory.curves} == {0, 64, 128, 256, 512}
         assert 0 < memory.capacity_bytes <= memory.reported_bytes
     assert told[0][1] == 0 and all(0 <= done <= total for _, done, total in told)
     assert any("modelled" in note for note in platform.notes)

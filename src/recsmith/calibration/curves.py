@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Literal
 
 from recsmith.spec import Curve, RowDtype, Tuning
@@ -13,6 +14,7 @@ from .trial import Sample
 
 # 36 and 68 bytes are int8 rows of 32 and 64 elements.
 ROW_BYTES = (32, 36, 64, 68, 128, 256, 512, 1024)
+WRITTEN_ROW_BYTES = (64, 128, 256, 512)
 RowAccess = Literal["reader", "gather", "copy"]
 ROW_ACCESSES: tuple[RowAccess, ...] = ("reader", "gather", "copy")
 Probe = Callable[[Tuning, int], Sample]
@@ -59,17 +61,25 @@ def row_curves(
 
 
 def flat_curves(bench: Bench, level: Level, processors: tuple[int, ...], inner_latency_s: float) -> Iterator[Curve]:
-    """`read`, `write`, `stream_write` and `latency` for each page size."""
+    """`read`, `write`, `stream_write` (in order, and by columns) and `latency` for each page size."""
     accesses: tuple[Literal["read", "write", "stream_write"], ...] = ("read", "write", "stream_write")
     for page in level.pages:
         spot = level.spot(processors, page)
         for access in accesses:
             sample = bench.sequential(spot, access, _ROUNDS)
             yield Curve(access, 0, len(processors), page, sample.median_s, sample.iqr_s)
+        yield from _column_curves(bench, spot)
         bench.warm(spot)
         sample = bench.latency(spot, _ROUNDS)
         seconds = unmixed(sample.median_s, inner_latency_s, level.inner_share)
         yield Curve("latency", 0, len(processors), page, seconds, sample.iqr_s)
+
+
+def _column_curves(bench: Bench, spot: Spot) -> Iterator[Curve]:
+    accesses: tuple[Literal["write", "stream_write"], ...] = ("write", "stream_write")
+    for access, row_bytes in product(accesses, WRITTEN_ROW_BYTES):
+        sample = bench.columns(spot, access, row_bytes, _GRID_ROUNDS)
+        yield Curve(access, row_bytes, len(spot.processors), spot.page, sample.median_s, sample.iqr_s)
 
 
 def best(probe: Probe, candidates: tuple[Tuning, ...], bench: Bench) -> tuple[Tuning, Sample]:

@@ -39,7 +39,8 @@ class Curve(Record, frozen=True):
             `copy`, each written out by it (bags of one); `reader`, the ceiling: rows behind a list of pointers,
             written nowhere. Sequential, per byte and core: `read`, `write`, `stream_write`. `latency`: dependent
             loads, each.
-        row_bytes: bytes a row, for random rows; 0 otherwise.
+        row_bytes: bytes a row, for random rows; of writes, the vectors of one column of an array, which lie apart;
+            0 for what is in order.
         active_cores: cores doing the same at the same time.
         page: page size behind the memory.
         iqr_s: interquartile range of `seconds`.
