@@ -66,7 +66,9 @@ def steps(out: Path, features: str) -> list[tuple[str, ...]]:
 def recsmith(*words: str) -> None:
     """Print a command as a user would type it, and run it."""
     print(f"\n$ recsmith {shlex.join(words)}", flush=True)
+    began = time.monotonic()
     run([sys.executable, "-m", "recsmith.cli", *words])
+    print(f"  ({time.monotonic() - began:.1f} s)", flush=True)
 
 
 def run(command: list[str]) -> None:

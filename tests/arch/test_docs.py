@@ -4,6 +4,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recsmith.spec import Registry
@@ -57,12 +58,33 @@ def test_links_inside_the_repository_lead_to_files(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_example_in_the_readme_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    from recsmith.importers import artifact
+    from recsmith.spec import Feature, Interaction, Mlp, Model, Table, Weights
+
+    tables = (Table("C1", 40, 4), Table("C2", 3, 4))
+    bottom, top = Mlp((2, 4), ("relu",), "bottom"), Mlp((4 + 3, 1), ("sigmoid",), "top")
+    model = Model("tiny", tables, tuple(Feature(t.name, t.name) for t in tables), 2, bottom, Interaction("dot"), top)
+    draw = np.random.default_rng(0)
+    rows = {table.name: draw.normal(size=(table.rows, table.dim)).astype(np.float32) for table in tables}
+    shapes = {"bottom.0.weight": (4, 2), "bottom.0.bias": (4,), "top.0.weight": (1, 7), "top.0.bias": (1,)}
+    dense = {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    artifact.save(model, Weights(rows, dense), tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    (code,) = python_blocks(ROOT / "README.md")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    exec(code, {})
+    values = re.findall(r"0\.\d+", capsys.readouterr().out)
+    assert len(values) == 128 and len(set(values)) == 1
+
+
 def test_the_readme_names_every_command_and_make_target_that_it_shows():
     from recsmith.cli.app import app
 
     text = (ROOT / "README.md").read_text()
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     shown = "".join(re.findall(r"^```\n(.*?)^```", text, re.S | re.M))
-    assert set(re.findall(r"^recsmith (\w+)", shown, re.M)) == (names - {"inspect"}) | {"report"}
+    assert set(re.findall(r"^recsmith (\w+)", shown, re.M)) == names - {"inspect"}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {"demo", "test"} <= set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)) <= targets

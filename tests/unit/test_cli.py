@@ -116,6 +116,13 @@ def test_verify_against_another_checkpoint_exits_with_8(capsys, folder):
     assert code == 8 and json.loads(out)["passed"] is False
 
 
+def test_without_a_profile_predict_says_that_speeds_are_modelled(capsys, folder):
+    code, _, err = recsmith(capsys, "predict", folder / "model", "-i", folder / "rows.npz")
+    assert code == 0 and "modelled speeds" in err
+    code, _, err = recsmith(capsys, "predict", folder / "model", "-i", folder / "rows.npz", "--quiet")
+    assert code == 0 and err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "operation"),
     [

@@ -10,7 +10,7 @@ import typer
 from recsmith.bench.units import parse_bytes, show_bytes, show_seconds
 
 from .options import Json, PlannerName, Quiet, Strategies, names
-from .output import Output, grid, mark
+from .output import Output, grid, mark, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,8 @@ def _render(console: Console, record: LookupRecord) -> None:
         quartiles = f"{show_seconds(case.q1_s)} – {show_seconds(case.q3_s)}"
         ratio = f"{case.median_s / ours:.2f}"
         speed = f"{case.rows_per_s / 1e6:.1f}"
-        lines.add_row(case.engine, case.version, show_seconds(case.median_s), quartiles, speed, ratio, style=style)
+        median = show_seconds(case.median_s)
+        lines.add_row(plain(case.engine), case.version, median, quartiles, speed, ratio, style=style)
     console.print(lines)
     for missing in record.missing:
         console.print(f"missing {missing.engine}: {missing.reason}", markup=False)

@@ -10,7 +10,7 @@ from recsmith.bench.units import parse_bytes, show_seconds
 
 from .bench_lookup import Dim, Ids, MaxBytes, Pages, Profile, Results, Shape, Threads
 from .options import Json, PlannerName, Quiet, Strategies, names
-from .output import Output, grid
+from .output import Output, grid, plain
 from .workloads import Batches, sizes
 
 if TYPE_CHECKING:
@@ -72,9 +72,8 @@ def _render(console: Console, record: ModelRecord) -> None:
     for case in sorted(record.cases, key=lambda case: (case.batch, case.median_s)):
         style = "bold" if case.engine == "recsmith" else ""
         speed = f"{case.samples_per_s:,.0f}"
-        lines.add_row(
-            str(case.batch), case.engine, show_seconds(case.median_s), show_seconds(case.p99_s), speed, style=style
-        )
+        median, slow = show_seconds(case.median_s), show_seconds(case.p99_s)
+        lines.add_row(str(case.batch), plain(case.engine), median, slow, speed, style=style)
     console.print(lines)
     for best in record.ratios:
         console.print(f"batch {best.batch}: {best.best_peer} takes {best.ratio:.2f} times as long as recsmith")

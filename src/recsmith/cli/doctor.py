@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .options import Json
-from .output import Output, grid
+from .output import Output, grid, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,5 +37,6 @@ def _render(console: Console, found: Checkup) -> None:
     for area in found.areas:
         for at, finding in enumerate(finding for finding in found.findings if finding.area == area):
             heading = f"[bold]{area}[/bold]" if at == 0 else ""
-            lines.add_row(heading, finding.name, finding.value, _STATUS[finding.status], finding.remedy)
+            seen, remedy = plain(finding.value), plain(finding.remedy)
+            lines.add_row(heading, plain(finding.name), seen, _STATUS[finding.status], remedy)
     console.print(lines)

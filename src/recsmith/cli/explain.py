@@ -10,7 +10,7 @@ import typer
 from recsmith.bench.units import show_count, show_seconds
 
 from .options import Json
-from .output import Output, grid, mark
+from .output import Output, grid, mark, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,8 +35,8 @@ def render(console: Console, plan: Plan) -> None:
     for predicted in plan.predicted:
         busy = ", ".join(f"{core} {show_seconds(seconds)}" for core, seconds in predicted.core_seconds.items())
         bound = f"; lower bound {show_seconds(predicted.lower_bound_s)}" if predicted.lower_bound_s else ""
-        total = show_seconds(predicted.total.seconds)
-        console.print(f"[bold]{predicted.workload}[/bold]: {total} ({mark(predicted.total.source)}); {busy}{bound}")
+        total = f"{show_seconds(predicted.total.seconds)} ({mark(predicted.total.source)})"
+        console.print(f"[bold]{plain(predicted.workload)}[/bold]: {total}; {busy}{bound}")
     for note in plan.notes:
         console.print(f"- {note}", markup=False)
     console.print(f"planner {plan.planner}, for {plan.machine}", markup=False)
@@ -63,4 +63,4 @@ def _cells(placement: Placement, cores: str) -> tuple[str, ...]:
     )
     if placement.reduce == "add":
         held += ", partial sums"
-    return placement.feature, shard.table, rows, placement.strategy, cores, held
+    return plain(placement.feature), plain(shard.table), rows, placement.strategy, cores, held

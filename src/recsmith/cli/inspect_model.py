@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from recsmith.bench.units import show_bytes, show_count
 
 from .options import Artifact, Json
-from .output import Output, grid
+from .output import Output, grid, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,8 +54,8 @@ def _render(console: Console, model: Model, dense: int) -> None:
     for feature in model.features:
         table = model.table_of(feature)
         lines.add_row(
-            feature.name,
-            table.name,
+            plain(feature.name),
+            plain(table.name),
             show_count(table.rows),
             str(table.dim),
             table.format.dtype,

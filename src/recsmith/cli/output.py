@@ -85,12 +85,22 @@ def mark(source: str) -> str:
     return f"[{style}]{source}[/{style}]"
 
 
+def plain(text: str) -> str:
+    """`text` as rich markup that shows it as it is, brackets included."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
 def grid(*columns: str, title: str = "") -> Table:
-    """An empty table; columns whose name starts with `>` are numbers, set to the right."""
+    """An empty table; columns whose name starts with `>` are numbers, set to the right.
+
+    Cells are rich markup: pass names and other foreign text through `plain`.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=plain(title) or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
     return table

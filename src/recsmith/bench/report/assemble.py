@@ -100,7 +100,8 @@ def _cores(priced: Priced, observed: Observed | None) -> tuple[CoreLine, ...]:
         busy = sum(segment.seconds for segment in own)
         seen = observed.cores.get(core) if observed else None
         estimate = Estimate(busy, {"rows": busy}, priced.total.source)
-        lines.append(CoreLine(core, estimate, tuple(own), seen.measured if seen else None))
+        alone, measured = (seen.predicted, seen.measured) if seen else (None, None)
+        lines.append(CoreLine(core, estimate, tuple(own), alone, measured))
     return tuple(lines)
 
 

@@ -48,12 +48,15 @@ class CoreLine(Record, frozen=True):
     """A core's busy time for one batch.
 
     Attributes:
+        predicted: when all cores work at the same time.
         segments: what it consists of, in the order in which the plan lists it.
+        alone: the same work without the other cores, the call included; this is what was measured.
     """
 
     core: str
     predicted: Estimate
     segments: tuple[Segment, ...] = ()
+    alone: Estimate | None = None
     measured: Measurement | None = None
 
 

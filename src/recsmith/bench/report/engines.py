@@ -15,6 +15,11 @@ _HEIGHT = 380
 OURS = "recsmith"
 
 
+def is_ours(engine: str) -> bool:
+    """Whether it is recsmith, or recsmith called another way ("recsmith[out=]")."""
+    return engine.partition("[")[0] == OURS
+
+
 def bars(case: Case) -> str:
     """One bar an engine, fastest first, with quartile whiskers; the dashed line is the machine's bound."""
     ordered = sorted(case.timings, key=lambda timing: timing.seen.seconds)
@@ -31,17 +36,18 @@ def bars(case: Case) -> str:
 
 
 def _bar(timing: Timing, ours: Timing | None, scale: Scale, left: float, top: float) -> list[str]:
-    seen, mine = timing.seen, timing.engine == OURS
+    seen, mine = timing.seen, is_ours(timing.engine)
     tip = f"{timing.engine} {timing.version}: {show_seconds(seen.seconds)}, quartiles {show_seconds(seen.q1_s)} to "
     tip += f"{show_seconds(seen.q3_s)}, {seen.runs} rounds (measured). {timing.settings}"
     middle = top + _BAR / 2
+    colour = "measured" if timing.engine == OURS else "measured pale" if mine else "rival"
     parts = [
         text(left - 10, middle + 4, timing.engine, "name ours" if mine else "name", "end"),
-        rect(left, top, scale(seen.seconds) - left, _BAR, "measured" if mine else "rival", tip, radius=3),
+        rect(left, top, scale(seen.seconds) - left, _BAR, colour, tip, radius=3),
         line(scale(seen.q1_s), middle, scale(seen.q3_s), middle, "whisker"),
     ]
     label = show_seconds(seen.seconds)
-    if ours is not None and not mine:
+    if ours is not None and timing is not ours:
         label += f"  ·  {seen.seconds / ours.seen.seconds:.2f}×"
     parts.append(text(scale(max(seen.seconds, seen.q3_s)) + 10, middle + 4, label, "value strong" if mine else "value"))
     return parts

@@ -49,8 +49,8 @@ def observe(
 ) -> Observed:
     """Run every table and every core's share of one batch alone.
 
-    A table's time is that of a call that looks up nothing else. A core's time is that of its placements on
-    it alone, less the call itself.
+    A table's time is that of a call that looks up nothing else; a core's is that of calls that look up what it
+    serves, one call for each share of the batch. The predictions are for the same calls.
     """
     tables, cores = {}, {}
     names, ids = [table.name for table in model.tables], list(made.bucket(workload.batch).cores)
@@ -70,10 +70,8 @@ def observe(
 
 def _core(parts: tuple[Part, ...], weights: Weights, core: str, platform: Platform) -> Seen:
     with _on(platform.core(core).index):
-        times = [_time(part, weights, without_call=True) for part in parts]
-    busy = [(_price(part), part) for part in parts]
-    seconds = sum(priced.core_seconds[core] for priced, _ in busy)
-    source = busy[0][0].total.source
+        times = [_time(part, weights) for part in parts]
+    totals = [_price(part).total for part in parts]
     added = Measurement(
         sum(time.seconds for time in times),
         sum(time.q1_s for time in times),
@@ -81,20 +79,21 @@ def _core(parts: tuple[Part, ...], weights: Weights, core: str, platform: Platfo
         min(time.runs for time in times),
         times[0].cache,
     )
-    return Seen(Estimate(seconds, {"rows": seconds}, source), added)
+    seconds = sum(total.seconds for total in totals)
+    return Seen(Estimate(seconds, {"calls": seconds}, totals[0].source), added)
 
 
 def _price(part: Part) -> Priced:
     return Pricer(part.problem, api.strategies(), COSTS["fitted"]()).price(part.bucket, part.workload)
 
 
-def _time(part: Part, weights: Weights, *, without_call: bool = False) -> Measurement:
+def _time(part: Part, weights: Weights) -> Measurement:
     batches = synthetic.batches(part.problem.model, part.workload, _POOL)
     with api.compile(
         part.problem.model, part.plan, weights_of(part, weights), platform=part.problem.platform
     ) as engine:
-        idle_s = _median_s(engine, [_empty(part)]) if without_call else 0.0
-        return _measurement(_samples_s(engine, batches) - idle_s)
+        q1, median, q3 = np.percentile(seconds_R := _samples_s(engine, batches), [25, 50, 75])
+        return Measurement(float(median), float(q1), float(q3), len(seconds_R), "warm")
 
 
 def _samples_s(engine: Executable, batches: list[Jagged]) -> np.ndarray:
@@ -109,20 +108,6 @@ def _samples_s(engine: Executable, batches: list[Jagged]) -> np.ndarray:
         engine.lookup(ids, out)
         found.append(time.perf_counter() - start)
     return np.array(found)
-
-
-def _median_s(engine: Executable, batches: list[Jagged]) -> float:
-    return float(np.median(_samples_s(engine, batches)))
-
-
-def _measurement(seconds_R: np.ndarray) -> Measurement:
-    q1, median, q3 = np.percentile(np.maximum(seconds_R, 0.0), [25, 50, 75])
-    return Measurement(float(median), float(q1), float(q3), len(seconds_R), "warm")
-
-
-def _empty(part: Part) -> Jagged:
-    """A batch of no samples: what is left is the call."""
-    return Jagged(np.empty(0, np.int64), np.zeros(1, np.int64), 0)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from recsmith.spec import Estimate, Measurement
 from .agreement import Pair, agreement, typical_error
 from .content import Case, Content, Source, TableLine
 from .cores import core_map
-from .engines import OURS, bars, curves
+from .engines import OURS, bars, curves, is_ours
 from .tables import table_sizes
 
 STRATEGY_TEXT = {
@@ -70,7 +70,7 @@ def page(content: Content) -> str:
 def pairs(content: Content) -> list[Pair]:
     """Everything on the page that was both predicted and measured."""
     tables = [Pair(t.name, "tables", t.predicted, t.measured) for t in content.tables if t.predicted and t.measured]
-    cores = [Pair(c.core, "cores", c.predicted, c.measured) for c in content.cores if c.measured]
+    cores = [Pair(c.core, "cores", c.alone, c.measured) for c in content.cores if c.alone and c.measured]
     batches = []
     for case in (*content.cases, *content.latency):
         ours = next((timing for timing in case.timings if timing.engine == OURS), None)
@@ -124,7 +124,7 @@ def _best_ratio(cases: tuple[Case, ...]) -> tuple[float, str, str] | None:
     found = []
     for case in cases:
         ours = [timing.seen.seconds for timing in case.timings if timing.engine == OURS]
-        rivals = [(timing.seen.seconds, timing.engine) for timing in case.timings if timing.engine != OURS]
+        rivals = [(timing.seen.seconds, timing.engine) for timing in case.timings if not is_ours(timing.engine)]
         if ours and rivals:
             seconds, engine = min(rivals)
             found.append((seconds / ours[0], engine, case.title))
@@ -156,7 +156,7 @@ def _cores(content: Content) -> str:
         "Full colour: the core owns the table. Pale: the table's look-ups are shared with other cores."
     )
     if any(core.measured for core in content.cores):
-        words += f" The thin bar is what was seen {pill('measured')}."
+        words += f" The thin bar is what was seen {pill('measured')} when the core worked alone, the call included."
     return _section("Who holds what", words, _legend(names) + core_map(content.cores, content.lower_bound_s))
 
 
