@@ -2,38 +2,14 @@
 
 import numpy as np
 import pytest
+from checkpoints import dlrm, engine_of, save_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import recsmith
-from recsmith.spec import Batch, Feature, Interaction, Jagged, Mlp, Model, Table
+from recsmith.spec import Batch, Jagged
 
 torch = pytest.importorskip("torch")
-
-
-def dlrm(rows, dim, *, interaction="dot", dense=13):
-    tables = tuple(Table(f"emb_{i}", count, dim) for i, count in enumerate(rows))
-    vectors = len(rows) + 1
-    top = dim + vectors * (vectors - 1) // 2 if interaction == "dot" else dim * vectors
-    return Model(
-        "dlrm",
-        tables,
-        tuple(Feature(f"C{i + 1}", table.name) for i, table in enumerate(tables)),
-        dense_inputs=dense,
-        bottom=Mlp((dense, 32, dim), ("relu", "relu"), "bottom"),
-        interaction=Interaction(interaction),
-        top=Mlp((top, 24, 1), ("relu", "sigmoid"), "top"),
-    )
-
-
-def save_checkpoint(model, path):
-    """An ordinary `DLRM_Net` checkpoint of random parameters, and the module it came from."""
-    from recsmith.testing.torch_dlrm import TorchDlrm
-
-    torch.manual_seed(0)
-    module = TorchDlrm(model).eval()
-    torch.save({"epoch": 1, "state_dict": module.state_dict()}, path)
-    return module
 
 
 def random_batch(model, batch, longest, seed):
@@ -46,12 +22,6 @@ def random_batch(model, batch, longest, seed):
         values[where] = draw.integers(0, model.table_of(feature).rows, where.stop - where.start)
     dense = draw.normal(size=(batch, model.dense_inputs)).astype(np.float32)
     return Batch(Jagged(values, offsets, batch), dense)
-
-
-def engine_of(model, weights, planner="symmetric"):
-    machine = recsmith.platform("cpu")
-    made = recsmith.plan(model, machine, recsmith.Workload.uniform(model, 64), planner=planner)
-    return recsmith.compile(model, made, weights, platform=machine)
 
 
 def check_same(path, batches, **imported):
