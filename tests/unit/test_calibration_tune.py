@@ -7,7 +7,7 @@ from recorded_machine import Recorded
 from recsmith.calibration import Anchors, measure_anchors, tune
 from recsmith.calibration.anchors import Anchor, level_factor
 from recsmith.calibration.trial import Sample
-from recsmith.calibration.tune import Found, Job, Ledger, choose, plan_jobs, with_tunings
+from recsmith.calibration.tune import Found, Job, Ledger, choose, interleaved, plan_jobs, with_tunings
 from recsmith.platforms import load, restrict
 from recsmith.platforms.cpu import probe
 from recsmith.spec import Curve, FormatError, Memory, Platform, Tuning, UnavailableError
@@ -89,6 +89,19 @@ def test_of_equal_tunings_the_one_that_asks_for_less_is_chosen():
     tried = [(Tuning(48, "t1"), 10.0), (Tuning(16, "t0"), 10.1), (Tuning(4, "t0"), 12.0)]
     samples = [(tuning, Sample(seconds, 0.1, 9)) for tuning, seconds in tried]
     assert choose(samples)[0] == Tuning(16, "t0")
+
+
+def test_a_slow_minute_does_not_decide():
+    seconds = {Tuning(8, "t0"): [9.0, 1.0, 1.0], Tuning(16, "t0"): [2.0, 2.0, 2.0]}
+    asked = []
+
+    def probe(tuning, rounds):
+        asked.append(tuning.prefetch_distance)
+        return Sample(seconds[tuning].pop(0), 0.0, rounds)
+
+    timed = interleaved((Tuning(8, "t0"), Tuning(16, "t0")), probe)
+    assert asked == [8, 16, 8, 16, 8, 16]
+    assert choose(list(timed.items()))[0] == Tuning(8, "t0")
 
 
 def test_main_memory_is_tuned_first(tmp_path):

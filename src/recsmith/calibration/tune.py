@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -23,7 +23,8 @@ BATCHES = (128, 2048, 16)
 ROW_BYTES = (64, 128, 256, 512, 32, 1024)
 _DISTANCES = (4, 8, 12, 16, 24, 32, 48, 64)
 _HINTS: tuple[PrefetchLevel, ...] = ("t0", "t1", "nta")
-_FIRST_ROUNDS, _FINAL_ROUNDS, _FINALISTS = 3, 15, 4
+_FIRST_ROUNDS, _FINALISTS = 3, 4
+_TURNS, _TURN_ROUNDS = 3, 5
 # Tunings this close are equal; then the one that asks for less is better.
 _SAME = 1.02
 
@@ -180,10 +181,24 @@ def _tune(profile: Platform, bench: Bench, job: Job) -> Found:
 
     first = [(tuning, probe(tuning, _FIRST_ROUNDS)) for tuning in candidates(level)]
     first.sort(key=lambda pair: pair[1].median_s)
-    tuning, sample = choose([(tuning, probe(tuning, _FINAL_ROUNDS)) for tuning, _ in first[:_FINALISTS]])
     before = level.memory.tuning(job.access, job.row_bytes, job.batch, job.active_cores, job.page) or Tuning()
-    default_s = sample.median_s if before == tuning else probe(before, _FINAL_ROUNDS).median_s
-    return Found(job, tuning, sample.median_s, sample.iqr_s, default_s)
+    finalists = tuple(dict.fromkeys((*(tuning for tuning, _ in first[:_FINALISTS]), before)))
+    timed = interleaved(finalists, probe)
+    tuning, sample = choose(list(timed.items()))
+    return Found(job, tuning, sample.median_s, sample.iqr_s, timed[before].median_s)
+
+
+def interleaved(finalists: Sequence[Tuning], probe: Callable[[Tuning, int], Sample]) -> dict[Tuning, Sample]:
+    """Each finalist timed in several turns with the others between, so that a slow minute hits all of them."""
+    turns: dict[Tuning, list[Sample]] = {tuning: [] for tuning in finalists}
+    for _ in range(_TURNS):
+        for tuning, samples in turns.items():
+            samples.append(probe(tuning, _TURN_ROUNDS))
+    return {tuning: _middle(samples) for tuning, samples in turns.items()}
+
+
+def _middle(samples: Sequence[Sample]) -> Sample:
+    return sorted(samples, key=lambda sample: sample.median_s)[len(samples) // 2]
 
 
 def _open(profile: Platform, resume_file: str | Path | None) -> Ledger:
