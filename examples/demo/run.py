@@ -42,7 +42,7 @@ def steps(out: Path, features: str) -> list[tuple[str, ...]]:
         ("inspect", model),
         ("measure", "--budget", "30s", "-o", machine),
         ("plan", model, "-p", machine, "--workload", f"trace:{rows}", "--batch", "128,2048", "-o", plan),
-        ("explain", plan),
+        ("explain", plan, "--model", model, "-p", machine),
         ("predict", model, "--plan", plan, "-p", machine, "--input", rows, "-o", preds),
         ("verify", model, "--plan", plan, "-p", machine, "--input", rows, "--against", checkpoint),
         ("bench", "lookup", *case, "--batch", "2048", "--against", "torch,fbgemm,numba", "--results", lookup),

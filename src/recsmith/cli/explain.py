@@ -7,60 +7,118 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recsmith.bench.units import show_count, show_seconds
+from recsmith.bench.units import show_bytes, show_count, show_seconds
 
-from .options import Json
+from .options import Json, Machine, Quiet
 from .output import Output, grid, mark, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
 
-    from recsmith.spec import Bucket, Placement, Plan
+    from recsmith.planner.explain import Explanation, ServedBatches
+    from recsmith.spec import Bucket, Model, Plan, Platform, Predicted
 
 Source = Annotated[Path, typer.Argument(metavar="PLAN", help="Written by `recsmith plan`.")]
+Served = Annotated[
+    Path | None, typer.Option("--model", "-m", metavar="DIR", help="Its model: adds bytes, costs and reasons.")
+]
 
 
-def run(plan: Source, *, as_json: Json = False) -> None:
+def run(
+    plan: Source, model: Served = None, platform: Machine = "cpu", *, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Show a plan: who serves which table, how, what it is expected to cost, and why."""
     from recsmith.spec import Plan
 
-    made = Plan.open(plan)
-    Output(as_json).result(made, lambda console: render(console, made))
+    out, made = Output(as_json, quiet), Plan.open(plan)
+    if model is None:
+        out.say("For bytes, costs and reasons by feature add --model DIR and --platform FILE.")
+        out.result(made, lambda console: render_plan(console, made))
+        return
+    from recsmith import api
+
+    loaded, _ = api.load(model)
+    explained = explain(made, loaded, api.platform(platform))
+    out.result(explained, lambda console: render(console, explained))
 
 
-def render(console: Console, plan: Plan) -> None:
-    """Draw every bucket, the predictions and the planner's reasons."""
-    for bucket in plan.buckets:
+def explain(made: Plan, model: Model, machine: Platform) -> Explanation:
+    """The plan with what each feature costs on `machine`, and what else could have been done."""
+    from recsmith import api
+    from recsmith.cost import COSTS
+    from recsmith.planner.explain import explain as explained
+
+    return explained(made, api.problem(model, machine, made.objective), api.strategies(), COSTS["fitted"]())
+
+
+def render(console: Console, explained: Explanation) -> None:
+    """Draw every range of batches, the predictions and the planner's reasons."""
+    for served in explained.batches:
+        _batches(console, served, explained.source)
+    _rest(console, explained.predicted, explained.notes, explained.planner, explained.machine)
+
+
+def render_plan(console: Console, made: Plan) -> None:
+    """Draw what the plan itself says."""
+    for bucket in made.buckets:
         _bucket(console, bucket)
-    for predicted in plan.predicted:
+    _rest(console, made.predicted, made.notes, made.planner, made.machine)
+
+
+def _batches(console: Console, served: ServedBatches, source: str) -> None:
+    upto = "" if served.batch_up_to is None else f" to {show_count(served.batch_up_to)}"
+    lines = grid("feature", ">rows", ">bytes", "served", "cores", ">predicted", "why")
+    for feature in served.features:
+        lines.add_row(
+            plain(feature.feature),
+            show_count(feature.rows),
+            show_bytes(feature.nbytes),
+            plain(feature.way),
+            _cores(feature.holders, served.cores),
+            show_seconds(feature.seconds),
+            plain(feature.why),
+        )
+    batch = served.predicted.batch
+    sizes = f"Batches of {show_count(served.batch_from)}{upto or ' and more'}"
+    console.print(f"[bold]{sizes}[/bold], costs for {batch} ({mark(source)})")
+    console.print(lines)
+
+
+def _rest(console: Console, predictions: Sequence[Predicted], notes: Sequence[str], planner: str, machine: str) -> None:
+    for predicted in predictions:
         busy = ", ".join(f"{core} {show_seconds(seconds)}" for core, seconds in predicted.core_seconds.items())
         bound = f"; lower bound {show_seconds(predicted.lower_bound_s)}" if predicted.lower_bound_s else ""
         total = f"{show_seconds(predicted.total.seconds)} ({mark(predicted.total.source)})"
         console.print(f"[bold]{plain(predicted.workload)}[/bold]: {total}; {busy}{bound}")
-    for note in plan.notes:
+    for note in notes:
         console.print(f"- {note}", markup=False)
-    console.print(f"planner {plan.planner}, for {plan.machine}", markup=False)
+    console.print(f"planner {planner}, for {machine}", markup=False)
 
 
 def _bucket(console: Console, bucket: Bucket) -> None:
+    from recsmith.planner.explain import describe
+
     upto = "any size" if bucket.batch_up_to is None else f"up to {show_count(bucket.batch_up_to)} samples"
-    lines = grid("feature", "table", ">rows", "strategy", "cores", "held", title=f"Batches of {upto}")
-    everybody = set(bucket.cores)
+    lines = grid("feature", "table", ">rows", "served", "cores", title=f"Batches of {upto}")
     for stage in bucket.stages:
         for placement in stage.placements:
-            whole = len(everybody) > 1 and set(placement.cores) == everybody
-            lines.add_row(*_cells(placement, f"all {len(everybody)}" if whole else " ".join(placement.cores)))
+            shard = placement.shard
+            rows = show_count(shard.rows) if shard.start == 0 else f"{show_count(shard.start)}–{show_count(shard.stop)}"
+            lines.add_row(
+                plain(placement.feature),
+                plain(shard.table),
+                rows,
+                plain(describe([placement])),
+                _cores(placement.cores, bucket.cores),
+            )
     console.print(lines)
 
 
-def _cells(placement: Placement, cores: str) -> tuple[str, ...]:
-    shard = placement.shard
-    rows = show_count(shard.rows) if shard.start == 0 else f"{show_count(shard.start)}–{show_count(shard.stop)}"
-    held = (
-        "owned"
-        if len(placement.cores) == 1 and placement.samples.stop - placement.samples.start == 1
-        else "samples shared"
-    )
-    if placement.reduce == "add":
-        held += ", partial sums"
-    return plain(placement.feature), plain(shard.table), rows, placement.strategy, cores, held
+def _cores(some: Iterable[str], every: Sequence[str]) -> str:
+    """Cores by their own names, or "all 32"."""
+    names = list(some)
+    if len(every) > 1 and set(names) == set(every):
+        return f"all {len(every)}"
+    return " ".join(name.rpartition("/")[2] for name in names)

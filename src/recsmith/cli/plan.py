@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .explain import render
+from .explain import explain, render
 from .options import Artifact, Json, Machine, PlannerName, Quiet, Strategies, names
 from .output import Output
 from .workloads import Asked, Batches, Pooling, objective
@@ -42,4 +42,4 @@ def run(
     made = api.plan(model, machine, asked, planner=planner, allow=names(strategies) or None, cost=cost)
     made.save(output)
     out.say(f"wrote {output}")
-    out.result(made, lambda console: render(console, made))
+    out.result(made, lambda console: render(console, explain(made, model, machine)))

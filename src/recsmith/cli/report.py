@@ -47,6 +47,8 @@ def run(
     if measure:
         with out.progress() as progress:
             observed = observe(model, weights, made, machine, largest(made), progress)
-    content = assemble(model, made, machine, observed=observed, lookups=saved.lookups, latency=saved.latency)
+    content = assemble(
+        model, made, machine, observed=observed, lookups=saved.lookups, latency=saved.latency, checks=saved.checks
+    )
     write(content, output)
     out.result(content, lambda console: console.print(f"report: {output.resolve()}", markup=False, soft_wrap=True))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from recsmith import __version__, api
 from recsmith.bench.records import EngineCase, LookupRecord
 from recsmith.cost import COSTS
 from recsmith.planner.evaluate import Priced, Pricer
-from recsmith.spec import Estimate, Measurement, Model, Plan, Platform, Workload
+from recsmith.planner.explain import explain
+from recsmith.spec import Estimate, Measurement, Model, Plan, Platform, Problem, Workload
 
-from .content import Case, Content, CoreLine, Segment, Source, TableLine, Timing
+from .content import Case, Check, Content, CoreLine, Segment, Source, TableLine, Timing
 from .observe import Observed
 from .parts import whole_problem
 
@@ -25,6 +26,7 @@ def assemble(
     observed: Observed | None = None,
     lookups: Sequence[LookupRecord] = (),
     latency: Sequence[Case] = (),
+    checks: Sequence[Check] = (),
 ) -> Content:
     """The report's content, for the plan's largest batch.
 
@@ -32,6 +34,7 @@ def assemble(
         observed: times of tables and cores; only predictions are shown without them.
         lookups: records of `recsmith bench lookup`.
         latency: engines by batch size, from `recsmith bench model`.
+        checks: more predictions beside measurements.
     """
     workload = largest(made)
     problem = whole_problem(model, platform, workload)
@@ -43,11 +46,12 @@ def assemble(
         machine_source=platform.source,
         planner=made.planner,
         batch=workload.batch,
-        tables=_tables(model, made, workload, observed),
+        tables=_tables(model, made, workload, observed, _reasons(made, api.problem(model, platform, made.objective))),
         cores=_cores(priced, observed),
         lower_bound_s=bounds[0] if bounds else 0.0,
         cases=tuple(_case(record) for record in lookups),
         latency=tuple(latency),
+        checks=tuple(checks),
         notes=made.notes,
         facts=_facts(model, made, platform, lookups),
     )
@@ -58,7 +62,18 @@ def largest(made: Plan) -> Workload:
     return max(made.objective.workloads, key=lambda workload: workload.batch)
 
 
-def _tables(model: Model, made: Plan, workload: Workload, observed: Observed | None) -> tuple[TableLine, ...]:
+def _reasons(made: Plan, problem: Problem) -> dict[str, str]:
+    """Table name to the planner's reasons for the features that read it, in the bucket of the largest batch."""
+    explained = explain(made, problem, api.strategies(), COSTS["fitted"]())
+    found: dict[str, list[str]] = defaultdict(list)
+    for feature in explained.batches[-1].features:
+        found[feature.table].append(feature.why)
+    return {table: " ".join(dict.fromkeys(reasons)) for table, reasons in found.items()}
+
+
+def _tables(
+    model: Model, made: Plan, workload: Workload, observed: Observed | None, reasons: Mapping[str, str]
+) -> tuple[TableLine, ...]:
     strategies: dict[str, dict[str, None]] = defaultdict(dict)
     cores: dict[str, dict[str, None]] = defaultdict(dict)
     for stage in made.bucket(workload.batch).stages:
@@ -81,6 +96,7 @@ def _tables(model: Model, made: Plan, workload: Workload, observed: Observed | N
                 owned=len(holders) == 1,
                 predicted=seen.predicted if seen else None,
                 measured=seen.measured if seen else None,
+                why=reasons.get(table.name, ""),
             )
         )
     return tuple(lines)

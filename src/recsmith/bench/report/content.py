@@ -88,12 +88,21 @@ class Case(Record, frozen=True):
     missing: tuple[str, ...] = ()
 
 
+class Check(Record, frozen=True):
+    """A prediction made before a run, and what the run took."""
+
+    title: str
+    predicted: Estimate
+    measured: Measurement
+
+
 class Content(Record, frozen=True):
     """Everything on the page.
 
     Attributes:
         batch: the batch size that tables and cores are shown for.
         cases: look-ups against the rivals.
+        checks: more predictions beside their measurements.
         latency: whole predictions by engine and batch size, as cases too.
         facts: name and value pairs for the foot of the page: versions, command, date.
     """
@@ -108,5 +117,6 @@ class Content(Record, frozen=True):
     lower_bound_s: float = 0.0
     cases: tuple[Case, ...] = ()
     latency: tuple[Case, ...] = ()
+    checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()

@@ -76,7 +76,8 @@ def pairs(content: Content) -> list[Pair]:
         ours = next((timing for timing in case.timings if timing.engine == OURS), None)
         if ours is not None and case.predicted is not None:
             batches.append(Pair(case.title, "batches", case.predicted, ours.seen))
-    return tables + cores + batches
+    checks = [Pair(check.title, "grid", check.predicted, check.measured) for check in content.checks]
+    return tables + cores + batches + checks
 
 
 def pill(source: Source) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 
 from recsmith.bench.model import ModelRecord
+from recsmith.bench.prediction import PredictionRecord
 from recsmith.bench.records import LookupRecord
-from recsmith.spec import FormatError, Measurement
+from recsmith.spec import Estimate, FormatError, Measurement
 
-from .content import Case, Timing
+from .content import Case, Check, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,12 @@ class Saved:
 
     Attributes:
         latency: whole predictions, a case a batch size, engines by name.
+        checks: look-ups predicted and measured.
     """
 
     lookups: tuple[LookupRecord, ...]
     latency: tuple[Case, ...]
+    checks: tuple[Check, ...]
 
 
 def open_records(paths: Sequence[Path]) -> Saved:
@@ -36,6 +39,7 @@ def open_records(paths: Sequence[Path]) -> Saved:
     """
     lookups: list[LookupRecord] = []
     latency: list[Case] = []
+    checks: list[Check] = []
     for path in paths:
         for text in _objects(path):
             kind = _kind(text, path)
@@ -43,9 +47,11 @@ def open_records(paths: Sequence[Path]) -> Saved:
                 lookups.append(LookupRecord.from_json(text))
             elif kind == "model":
                 latency += _latency(ModelRecord.from_json(text))
+            elif kind == "prediction":
+                checks += _checks(PredictionRecord.from_json(text))
             else:
                 raise FormatError("report", f"'{path}' is no benchmark record", "Give output of recsmith bench --json.")
-    return Saved(tuple(lookups), tuple(latency))
+    return Saved(tuple(lookups), tuple(latency), tuple(checks))
 
 
 def _objects(path: Path) -> list[str]:
@@ -81,3 +87,16 @@ def _latency(record: ModelRecord) -> list[Case]:
         )
         cases.append(Case(f"{record.workload}, batch {batch}", batch, record.run.threads, timings))
     return cases
+
+
+def _checks(record: PredictionRecord) -> list[Check]:
+    """A check for each case and planner of the grid."""
+    return [
+        Check(
+            title=f"{case.workload}, {case.ids}, batch {case.batch}, {made.planner}",
+            predicted=Estimate(made.predicted_s, {"call": made.predicted_s}, "fitted"),
+            measured=Measurement(made.measured_s, made.q1_s, made.q3_s, 1),
+        )
+        for case in record.cases
+        for made in case.planners
+    ]
