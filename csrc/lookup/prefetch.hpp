@@ -49,6 +49,7 @@ class Ahead {
       tail = distance_ - (call.ids_end > end ? call.ids_end - end : 0);
     } else {
       level_ = Prefetch::none;
+      distance_ = 0;  // there may be no id further on
       if (call.next != nullptr) tail = call.next->distance;
     }
     if (tail < 0) tail = 0;
