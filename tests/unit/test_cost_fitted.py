@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith.cost import COSTS
+from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.curves import CurveSpeeds
 from recsmith.cost.fitted import FittedCost
 from recsmith.cost.roofline import RooflineCost
@@ -12,6 +13,7 @@ from recsmith.testing.machines import MIB, cached_machine, scratchpad_machine
 
 CORE = "node0/cpu0/c0"
 OTHER = "node0/cpu0/c1"
+COST = FittedCost(fit=Coefficients())
 
 
 def gather(rows, count=1000.0, role="global", name="t", **more) -> Work:
@@ -32,35 +34,33 @@ def test_the_menu_holds_both_models():
 
 
 def test_rows_that_fit_the_inner_cache_cost_its_seconds():
-    estimate = only(FittedCost().loads(cached_machine(), {CORE: [gather(100)]})[CORE])
+    estimate = only(COST.loads(cached_machine(), {CORE: [gather(100)]})[CORE])
     assert estimate.breakdown == pytest.approx({"rows l1": 1000 * 1e-9, "task": 5e-8})
     assert estimate.seconds == pytest.approx(sum(estimate.breakdown.values()))
 
 
 def test_half_of_a_table_twice_the_last_cache_comes_from_memory():
     platform = cached_machine(l2_bytes=32 * 1024, l3_bytes=2 * MIB)
-    estimate = only(FittedCost().loads(platform, {CORE: [gather(4 * MIB // 64, 10_000.0)]})[CORE])
+    estimate = only(COST.loads(platform, {CORE: [gather(4 * MIB // 64, 10_000.0)]})[CORE])
     assert estimate.breakdown["rows ram"] == pytest.approx(5_000 * 14e-9, rel=0.02)
 
 
 def test_a_cache_that_plays_local_keeps_rows_by_being_used():
     platform = cached_machine()
-    local, remote = (
-        only(FittedCost().loads(platform, {CORE: [gather(10**5, role=r)]})[CORE]) for r in ("local", "global")
-    )
+    local, remote = (only(COST.loads(platform, {CORE: [gather(10**5, role=r)]})[CORE]) for r in ("local", "global"))
     assert local == remote
 
 
 def test_a_scratchpad_that_plays_local_holds_its_rows():
     platform = scratchpad_machine()
-    estimate = only(FittedCost().loads(platform, {"core0": [gather(10**4, role="local")]})["core0"])
+    estimate = only(COST.loads(platform, {"core0": [gather(10**4, role="local")]})["core0"])
     assert estimate.breakdown["rows l1"] == pytest.approx(1000 * 1.5e-9)
 
 
 def test_two_tables_slow_each_other_down_in_a_private_cache():
     platform = cached_machine()
     rows = 3 * MIB // 2 // 64
-    cost = FittedCost()
+    cost = COST
     alone = only(cost.loads(platform, {CORE: [gather(rows, 20_000.0)]})[CORE])
     together = cost.loads(platform, {CORE: [gather(rows, 20_000.0), gather(rows, 20_000.0, name="u")]})[CORE]
     assert together[0].seconds > 1.2 * alone.seconds
@@ -70,21 +70,21 @@ def test_two_tables_slow_each_other_down_in_a_private_cache():
 def test_more_active_cores_make_shared_memory_slower():
     platform = cached_machine()
     big = 10 * 2**20
-    alone = only(FittedCost().loads(platform, {CORE: [gather(big)]})[CORE])
-    both = only(FittedCost().loads(platform, {CORE: [gather(big)], OTHER: [gather(big, name="u")]})[CORE])
+    alone = only(COST.loads(platform, {CORE: [gather(big)]})[CORE])
+    both = only(COST.loads(platform, {CORE: [gather(big)], OTHER: [gather(big, name="u")]})[CORE])
     assert both.seconds > 1.3 * alone.seconds
 
 
 def test_streams_come_from_the_level_that_holds_the_table():
     platform = cached_machine()
     small, big = (Work(streams=(Stream("global", n, f"t{n}"),)) for n in (MIB, 100 * MIB))
-    cost = FittedCost()
+    cost = COST
     assert "stream l2" in only(cost.loads(platform, {CORE: [small]})[CORE]).breakdown
     assert "stream ram" in only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown
 
 
 def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
-    platform, cost = cached_machine(), FittedCost()
+    platform, cost = cached_machine(), COST
     small = only(cost.loads(platform, {CORE: [Work(written_bytes=1000)]})[CORE])
     assert small.breakdown["output"] == pytest.approx(1000 * 1e-11)
     big = Work(written_bytes=200 * MIB)
@@ -93,16 +93,32 @@ def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
     assert only(cost.loads(platform, {CORE: [past]})[CORE]).breakdown["output"] == pytest.approx(200 * MIB * 1.2e-10)
 
 
-def test_overlap_hides_part_of_the_shorter():
+def test_coefficients_scale_what_is_hidden():
     platform = cached_machine()
-    work = gather(100, written_bytes=1000)
-    plain, hiding = (only(FittedCost(overlap=o).loads(platform, {CORE: [work]})[CORE]) for o in (0.0, 0.5))
-    assert plain.seconds - hiding.seconds == pytest.approx(0.5 * 1000 * 1e-11)
-    assert hiding.seconds == pytest.approx(sum(hiding.breakdown.values()))
+    work = gather(100, written_bytes=1000, ids_bytes=800)
+    fit = Coefficients(ids=0.5, near_write=0.25, setup_s=1e-6, short_ids=10)
+    parts = only(FittedCost(fit=fit).loads(platform, {CORE: [work]})[CORE]).breakdown
+    assert parts["ids"] == pytest.approx(0.5 * 800 * 1e-10)
+    assert parts["output"] == pytest.approx(0.25 * 1000 * 1e-11)
+    assert parts["task"] == pytest.approx(5e-8 + 1e-6)
+
+
+def test_few_ids_on_one_core_take_the_short_cut():
+    platform, fit = cached_machine(), Coefficients(setup_s=1e-6, short_ids=100)
+    small = gather(100, ids_bytes=800.0)
+    alone = only(FittedCost(fit=fit).loads(platform, {CORE: [small]})[CORE])
+    beside = FittedCost(fit=fit).loads(platform, {CORE: [small], OTHER: [small]})[CORE][0]
+    assert alone.breakdown["task"] == pytest.approx(5e-8) and beside.breakdown["task"] == pytest.approx(1.05e-6)
+
+
+def test_output_beside_other_cores_columns_is_held_by_shared_caches_only():
+    platform = cached_machine()
+    beside = only(COST.loads(platform, {CORE: [Work(written_bytes=1000, interleaved=True)]})[CORE])
+    assert beside.breakdown["output"] == pytest.approx(1000 * 5e-11)
 
 
 def test_total_is_the_busiest_core_and_the_fixed_costs():
-    platform, cost = cached_machine(), FittedCost()
+    platform, cost = cached_machine(), COST
     one = cost.loads(platform, {CORE: [gather(100)]})
     two = cost.loads(platform, {CORE: [gather(100)], OTHER: [gather(100, 5000.0, name="u")]})
     assert cost.total(platform, one).seconds == pytest.approx(one[CORE][0].seconds + 1e-6)
@@ -116,8 +132,8 @@ def test_curves_are_interpolated_on_logarithmic_scales_and_never_fall_with_cores
     speeds = CurveSpeeds(memory_with(*points), "huge")
     assert speeds.gather_s(128, 1, 0.0) == pytest.approx(2e-9)
     assert speeds.gather_s(512, 1, 0.0) == pytest.approx(8e-9)
-    assert speeds.gather_s(16, 1, 0.0) == pytest.approx(1e-9)
-    assert speeds.gather_s(64, 4, 0.0) == pytest.approx(1e-9)
+    assert speeds.gather_s(16, 1, 0.0) == pytest.approx(0.9e-9)
+    assert speeds.gather_s(64, 1, 0.0) == speeds.gather_s(64, 4, 0.0) == pytest.approx(0.9e-9)
     assert speeds.gather_s(256, 2, 0.0) == pytest.approx(5e-9)
     assert speeds.gather_s(256, 9, 0.0) == pytest.approx(7e-9)
 
@@ -135,7 +151,7 @@ def test_a_row_that_is_a_vector_of_its_own_costs_what_copying_does():
 
 def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
     platform = cached_machine()
-    estimate = only(RooflineCost().loads(platform, {CORE: [gather(100)]})[CORE])
+    estimate = only(RooflineCost(fit=Coefficients()).loads(platform, {CORE: [gather(100)]})[CORE])
     assert estimate.breakdown["rows l1"] == pytest.approx(1000 * max(64 * 1e-11, 6e-9 / 10))
     assert estimate.source == "modelled"
 
@@ -144,4 +160,4 @@ def test_a_memory_without_speeds_is_named():
     platform = cached_machine()
     bare = replace(platform, memories=tuple(replace(memory, curves=()) for memory in platform.memories))
     with pytest.raises(UnavailableError, match=r"'ram' has no speed.*recsmith measure"):
-        FittedCost().loads(bare, {CORE: [gather(100)]})
+        COST.loads(bare, {CORE: [gather(100)]})

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 from test_plan_planners import ALL, planned, problem_of
 
+from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.explain import Explanation, describe, diff, explain
 from recsmith.spec import Objective
@@ -11,7 +12,7 @@ from recsmith.testing.machines import MIB, cached_machine
 
 
 def explained(name, problem) -> Explanation:
-    return explain(planned(name, problem), problem, ALL, FittedCost())
+    return explain(planned(name, problem), problem, ALL, FittedCost(fit=Coefficients()))
 
 
 @pytest.mark.parametrize("name", ["symmetric", "greedy", "auto"])
@@ -86,5 +87,5 @@ def test_workloads_are_predicted_anew():
     problem = problem_of()
     plan = planned("symmetric", problem)
     twice = replace(problem, objective=Objective((replace(problem.objective.workloads[0], name="w", batch=4096),)))
-    found = explain(plan, twice, ALL, FittedCost())
+    found = explain(plan, twice, ALL, FittedCost(fit=Coefficients()))
     assert [p.batch for p in found.predicted] == [4096]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner import PLANNERS
 from recsmith.planner.candidates import Candidate, Option, undominated
@@ -38,7 +39,7 @@ def problem_of(sizes=SIZES, platform=None, batch=2048, dim=16, poolings=None, ai
 
 
 def planned(name, problem, strategies=ALL):
-    plan = PLANNERS[name]().plan(problem, strategies, FittedCost())
+    plan = PLANNERS[name]().plan(problem, strategies, FittedCost(fit=Coefficients()))
     check(plan, problem, strategies)
     return plan
 
@@ -58,7 +59,7 @@ def test_every_planner_serves_everything(name, platform):
     assert [p.workload for p in plan.predicted] == ["b2048"]
     total = plan.predicted[0].total
     assert total.seconds == pytest.approx(sum(total.breakdown.values()))
-    assert plan.predicted == evaluate(plan, problem, ALL, FittedCost()).predicted
+    assert plan.predicted == evaluate(plan, problem, ALL, FittedCost(fit=Coefficients())).predicted
 
 
 @pytest.mark.parametrize("name", list(PLANNERS))
@@ -157,7 +158,7 @@ def test_private_memory_has_a_price_when_it_is_short():
 
 def test_stages_and_partial_sums_have_their_price():
     problem = problem_of(sizes=[3_000_000], platform=cached_machine(2))
-    pricer = Pricer(problem, ALL, FittedCost())
+    pricer = Pricer(problem, ALL, FittedCost(fit=Coefficients()))
     whole = planned("symmetric", problem).buckets[0]
     placement = whole.stages[0].placements[0]
     halves = [

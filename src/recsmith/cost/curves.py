@@ -33,7 +33,7 @@ class CurveSpeeds:
 
     Between row sizes: seconds and bytes both on logarithmic scales. Beyond the largest row, in proportion to
     bytes; below the smallest, as the smallest. Between numbers of active cores: linear; beyond, as the last.
-    A point that says more cores make a row cheaper is noise: costs never fall as cores are added.
+    Costs never fall as cores are added: noise only ever adds, so a later, cheaper point is the truer one.
 
     Args:
         memory: whose curves.
@@ -105,10 +105,7 @@ def _along_rows(curves: Sequence[Curve], row_bytes: int) -> float:
 def _along_cores(points: Sequence[Point], active_cores: int) -> float | None:
     if not points:
         return None
-    rising, worst = [], 0.0
-    for cores, seconds in points:
-        worst = max(worst, seconds)
-        rising.append((cores, worst))
+    rising = [(cores, min(seconds for _, seconds in points[at:])) for at, (cores, _) in enumerate(points)]
     if active_cores <= rising[0][0]:
         return rising[0][1]
     for (a, low), (b, high) in pairwise(rising):

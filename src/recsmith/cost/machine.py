@@ -59,21 +59,21 @@ class Machine:
     def gather_s(self, path: tuple[Memory, ...], row_bytes: int, active_cores: int, alone: float) -> tuple[float, ...]:
         """Seconds per row at each level of `path`, `alone` of which make a vector each.
 
-        An outer level is never cheaper than an inner one.
+        An inner level is never dearer than an outer one: noise only ever adds.
 
         Raises:
             UnavailableError: the profile does not say.
         """
         key = (id(path), row_bytes, active_cores, alone)  # Paths are made once and kept, by `path`.
         if key not in self._gather:
-            rising, worst = [], 0.0
-            for memory in path:
+            levels, least = [], float("inf")
+            for memory in reversed(path):
                 seconds = self._speeds[memory.id].gather_s(row_bytes, active_cores, alone)
                 if seconds is None:
                     raise missing(memory, f"random rows of {row_bytes} bytes")
-                worst = max(worst, seconds)
-                rising.append(worst)
-            self._gather[key] = tuple(rising)
+                least = min(least, seconds)
+                levels.append(least)
+            self._gather[key] = tuple(reversed(levels))
         return self._gather[key]
 
     def stream_s(self, memory: Memory, access: str, active_cores: int) -> float:

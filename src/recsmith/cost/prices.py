@@ -7,15 +7,18 @@ from typing import Literal
 
 from recsmith.spec import Estimate, Memory, Request, Stream, Work
 
+from .coefficients import Coefficients
 from .contention import SharedCache, Traffic, shares
 from .footprint import Footprint, footprint
 from .machine import Machine, label
 
 Works = tuple[Work, ...]
+Path = tuple[Memory, ...]
 Caches = Mapping[str, SharedCache]
 Source = Literal["modelled", "fitted"]
 
 _KEPT = 20_000
+_ID_BYTES = 8
 
 
 class Prices:
@@ -23,13 +26,13 @@ class Prices:
 
     Args:
         machine: levels and speeds.
-        overlap: part of the shorter of reading and writing that costs nothing.
+        fit: how the parts come together.
         source: where the speeds came from.
     """
 
-    def __init__(self, machine: Machine, overlap: float, source: Source) -> None:
+    def __init__(self, machine: Machine, fit: Coefficients, source: Source) -> None:
         self._machine = machine
-        self._overlap = overlap
+        self._fit = fit
         self._source: Source = source
         self._traffic: dict[tuple[object, ...], Traffic] = {}
         self._caches: dict[tuple[object, ...], SharedCache] = {}
@@ -89,37 +92,53 @@ class Prices:
         path = self._machine.path(core, "global")
         key = (*(id(caches[m.id]) for m in path[:-1]), *(m.id for m in path), active_cores, *map(id, works))
         if key not in self._priced:
-            at_work = _CoreAtWork(self._machine, core, caches, active_cores)
-            self._priced[key] = tuple(
-                _estimate(at_work.parts(at, w), self._overlap, self._source) for at, w in enumerate(works)
+            short = active_cores == 1 and sum(w.ids_bytes for w in works) <= self._fit.short_ids * _ID_BYTES
+            at_work = _CoreAtWork(
+                self._machine, self._fit, core, caches, active_cores, setup_s=0.0 if short else self._fit.setup_s
             )
+            self._priced[key] = tuple(_estimate(at_work.parts(at, w), self._source) for at, w in enumerate(works))
         return self._priced[key]
 
 
 class _CoreAtWork:
     """One core, with the caches as all cores' loads leave them. What does not depend on the work is worked out once."""
 
-    def __init__(self, machine: Machine, core: str, caches: Caches, active_cores: int) -> None:
+    def __init__(
+        self, machine: Machine, fit: Coefficients, core: str, caches: Caches, active_cores: int, *, setup_s: float
+    ) -> None:
         self._machine = machine
         self._core = core
         self._caches = caches
         self._active_cores = active_cores
         path = machine.path(core, "global")
-        held = shares([caches[m.id].cyclic for m in path[:-1]])
-        self._ids_s = machine.stream_s(path[-1], "read", active_cores)
-        self._store_s = {
-            "regular": sum(
-                part * machine.stream_s(memory, "write", active_cores)
-                for memory, part in zip(path, held, strict=True)
-                if part > 0
-            ),
-            "stream": machine.stream_s(path[-1], "stream_write", active_cores),
-        }
-        self._task_s = machine.platform.overheads.task_s
+        self._ids_s = fit.ids * machine.stream_s(path[-1], "read", active_cores)
+        self._store_s = self._write_s(path, fit.near_write, fit.far_write)
+        self._store_apart_s = max(self._write_apart_s(path, fit), self._store_s)
+        self._stream_s = fit.stream_write * machine.stream_s(path[-1], "stream_write", active_cores)
+        self._task_s = machine.platform.overheads.task_s + setup_s
         self._flops_per_s = machine.flops_per_s(core)
 
+    def _write_s(self, path: Path, near: float, far: float) -> float:
+        """Seconds per byte of ordinary stores, by which level still holds the buffer, private ones scaled by `near`."""
+        held = shares([self._caches[memory.id].cyclic for memory in path[:-1]])
+        return sum(
+            part
+            * (near if len(memory.cores) == 1 else far)
+            * self._machine.stream_s(memory, "write", self._active_cores)
+            for memory, part in zip(path, held, strict=True)
+            if part > 0
+        )
+
+    def _write_apart_s(self, path: Path, fit: Coefficients) -> float:
+        """The same for lines that cores write side by side: they go back and forth through the caches they share."""
+        private = [self._caches[memory.id].cyclic for memory in path[:-1] if len(memory.cores) == 1]
+        shared = tuple(memory for memory in path if len(memory.cores) > 1) or path[-1:]
+        near = max(private, default=0.0)
+        scale = near * fit.near_apart_write + (1 - near) * fit.far_apart_write
+        return scale * self._write_s(shared, 1.0, 1.0)
+
     def parts(self, at: int, work: Work) -> dict[str, float]:
-        """Seconds of each part of the core's work number `at`, before overlap."""
+        """Seconds of each part of the core's work number `at`."""
         parts: dict[str, float] = {}
         for request in work.requests:
             if request.count > 0:
@@ -129,9 +148,15 @@ class _CoreAtWork:
         parts["ids"] = work.ids_bytes * self._ids_s
         if self._flops_per_s > 0:
             parts["arithmetic"] = max(0.0, work.flops / self._flops_per_s - sum(parts.values()))
-        parts["output"] = work.written_bytes * self._store_s[work.tuning.stores]
+        parts["output"] = work.written_bytes * self._output_s(work)
         parts["task"] = self._task_s
         return parts
+
+    def _output_s(self, work: Work) -> float:
+        """Seconds per byte written."""
+        if work.tuning.stores == "stream":
+            return self._stream_s
+        return self._store_apart_s if work.interleaved else self._store_s
 
     def _add_rows(self, parts: dict[str, float], request: Request, rows: str, alone: float) -> None:
         path = self._machine.path(self._core, request.role)
@@ -156,10 +181,7 @@ class _CoreAtWork:
                 _add(parts, "stream " + label(memory), stream.nbytes * share * seconds)
 
 
-def _estimate(parts: dict[str, float], overlap: float, source: Source) -> Estimate:
-    fixed = parts["task"] + parts["output"]
-    hidden = overlap * min(sum(parts.values()) - fixed, parts["output"])
-    parts["output"] -= hidden
+def _estimate(parts: Mapping[str, float], source: Source) -> Estimate:
     kept = {part: seconds for part, seconds in parts.items() if seconds > 0}
     return Estimate(sum(kept.values()), kept, source)
 

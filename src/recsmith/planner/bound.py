@@ -64,8 +64,15 @@ def _alone(pricer: Pricer, classes: Classes, option: Option, workload: Workload,
     by_stores = []
     for kind in stores:
         works = [
-            pricer.work(candidate.feature, shard, candidate.strategy, Tuning(stores=kind), samples, workload)
-            for samples in (workload.batch / candidate.split,)
+            pricer.work(
+                candidate.feature,
+                shard,
+                candidate.strategy,
+                workload.batch / candidate.split,
+                workload,
+                Tuning(stores=kind),
+                interleaved=False,
+            )
             for shard in shards_of(pricer, candidate)
             for _ in range(candidate.split)
         ]

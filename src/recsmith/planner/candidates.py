@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recsmith.spec import Placement, Shard, Tuning, Work, Workload
+from recsmith.spec import Placement, Shard, Work, Workload
 
 from .evaluate import Pricer, aim
 from .room import Room, local_bytes, nothing_fits
@@ -233,7 +233,7 @@ def _typical(pricer: Pricer, workload: Workload) -> dict[str, Work]:
     found = {}
     for feature in pricer.ops:
         shard = shards_of(pricer, Candidate(feature, first, min(parts, pricer.table(feature).rows), 1))[0]
-        work = pricer.work(feature, shard, first, Tuning(), workload.batch, workload)
+        work = pricer.work(feature, shard, first, workload.batch, workload, interleaved=parts > 1)
         found[feature] = msgspec.structs.replace(
             work, ids_bytes=work.ids_bytes / parts, written_bytes=work.written_bytes / parts
         )
@@ -244,7 +244,8 @@ def _work(pricer: Pricer, candidate: Candidate, workload: Workload) -> list[Work
     """What one piece does: its look-ups and, for row shards, its part of adding up."""
     shard = shards_of(pricer, candidate)[0]
     samples = workload.batch / candidate.split
-    work = pricer.work(candidate.feature, shard, candidate.strategy, Tuning(), samples, workload)
+    interleaved = len(pricer.problem.platform.cores) > 1
+    work = pricer.work(candidate.feature, shard, candidate.strategy, samples, workload, interleaved=interleaved)
     if candidate.shards == 1:
         return [work]
     return [work, pricer.adding({candidate.feature: candidate.shards}, candidate.pieces, workload)]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ELEMENT_BYTES = 4
 
+_UNTUNED = Tuning()
+
 Load = list[tuple[Placement | None, Work]]
 
 
@@ -85,24 +87,39 @@ class Pricer:
         return Shard(self.ops[feature].table, 0, self.table(feature).rows)
 
     def work(
-        self, feature: str, shard: Shard, strategy: str, tuning: Tuning, samples: float, workload: Workload
+        self,
+        feature: str,
+        shard: Shard,
+        strategy: str,
+        samples: float,
+        workload: Workload,
+        tuning: Tuning = _UNTUNED,
+        *,
+        interleaved: bool,
     ) -> Work:
         """What serving `samples` samples of `workload` from `shard` moves; the same object for the same question."""
-        key = (feature, shard.start, shard.stop, strategy, tuning, samples, workload.name, workload.batch)
+        key = (feature, shard.start, shard.stop, strategy, tuning, samples, workload.name, workload.batch, interleaved)
         if key not in self._works:
             named = (workload.name, feature)
             if named not in self._accesses:
                 self._accesses[named] = workload.access(feature)
             flow = self.strategies[strategy]
             work = flow.work(self.ops[feature], self.table(feature), shard, samples, self._accesses[named])
-            self._works[key] = msgspec.structs.replace(work, tuning=tuning)
+            self._works[key] = msgspec.structs.replace(work, tuning=tuning, interleaved=interleaved)
         return self._works[key]
 
-    def works(self, placement: Placement, workload: Workload) -> Work:
+    def works(self, placement: Placement, workload: Workload, *, interleaved: bool) -> Work:
         """What each core of `placement` does in one batch."""
         part = float(placement.samples.stop - placement.samples.start) / len(placement.cores)
-        samples = part * workload.batch
-        return self.work(placement.feature, placement.shard, placement.strategy, placement.tuning, samples, workload)
+        return self.work(
+            placement.feature,
+            placement.shard,
+            placement.strategy,
+            part * workload.batch,
+            workload,
+            placement.tuning,
+            interleaved=interleaved,
+        )
 
     def loads(self, works: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
         """Seconds of each work on each core when all run at the same time."""
@@ -132,8 +149,10 @@ class Pricer:
         """The stage's look-ups and, when there are partial sums, the step after the barrier that adds them."""
         load: dict[str, Load] = defaultdict(list)
         partial: Counter[str] = Counter()
+        # Cores that divide the batch alike write whole samples; all others write beside each other.
+        divisions = {(p.cores, p.samples) for p in stage.placements}
         for placement in stage.placements:
-            work = self.works(placement, workload)
+            work = self.works(placement, workload, interleaved=len(divisions) > 1)
             for core in placement.cores:
                 load[core].append((placement, work))
             if placement.reduce == "add":

@@ -46,8 +46,10 @@ class Work(Record, frozen=True):
         ids_bytes: bytes of ids, offsets and per-sample weights read in order.
         written_bytes: bytes of output or partial sums.
         vectors: how many vectors these are; a row costs more when it is a vector of its own than in a long bag.
+        interleaved: whether other cores write columns of the same samples, so that lines of output lie side by side.
         flops: additions, multiplications and conversions of elements.
-        tuning: how the kernel goes about it. Strategies leave it alone; whoever prices a placement sets it.
+        tuning: how the kernel goes about it. Strategies leave it and `interleaved` alone; whoever prices a
+            placement sets them.
     """
 
     requests: tuple[Request, ...] = ()
@@ -55,6 +57,7 @@ class Work(Record, frozen=True):
     ids_bytes: float = 0.0
     written_bytes: float = 0.0
     vectors: float = 0.0
+    interleaved: bool = False
     flops: float = 0.0
     tuning: Tuning = Tuning()
 
