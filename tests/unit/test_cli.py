@@ -97,7 +97,7 @@ def test_a_plan_is_a_file_that_explain_shows(capsys, folder):
     assert code == 0 and [feature["rows"] for feature in served] == list(ROWS)
     assert all(sum(feature["core_seconds"].values()) > 0 and feature["why"] for feature in served)
     code, out, _ = recsmith(capsys, "explain", folder / "plan.json", "--model", folder / "model")
-    assert code == 0 and "modelled" in out and "why" in out
+    assert code == 0 and "modelled" in out and "next best way" in out
 
 
 def test_predict_writes_what_verify_finds_equal(capsys, folder):

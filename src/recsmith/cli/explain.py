@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from recsmith.planner.explain import Explanation, ServedBatches
+    from recsmith.planner.explain import Explanation, ServedBatches, ServedFeature
     from recsmith.spec import Bucket, Model, Plan, Platform, Predicted
 
 Source = Annotated[Path, typer.Argument(metavar="PLAN", help="Written by `recsmith plan`.")]
@@ -60,6 +61,21 @@ def render(console: Console, explained: Explanation) -> None:
     _rest(console, explained.predicted, explained.notes, explained.planner, explained.machine)
 
 
+def render_summary(console: Console, made: Plan) -> None:
+    """Draw a line a bucket, the predictions and the planner's reasons."""
+    for bucket in made.buckets:
+        placements = [placement for stage in bucket.stages for placement in stage.placements]
+        flows = Counter(placement.strategy for placement in placements)
+        owned = sum(len(placement.cores) == 1 for placement in placements)
+        upto = "any size" if bucket.batch_up_to is None else f"up to {show_count(bucket.batch_up_to)}"
+        ways = ", ".join(f"{name} {count}" for name, count in flows.most_common())
+        console.print(
+            f"[bold]Batches of {upto}[/bold] on {len(bucket.cores)} cores: {len(placements)} placements ({ways}), "
+            f"{owned} on a single core"
+        )
+    _rest(console, made.predicted, made.notes, made.planner, made.machine)
+
+
 def render_plan(console: Console, made: Plan) -> None:
     """Draw what the plan itself says."""
     for bucket in made.buckets:
@@ -69,16 +85,16 @@ def render_plan(console: Console, made: Plan) -> None:
 
 def _batches(console: Console, served: ServedBatches, source: str) -> None:
     upto = "" if served.batch_up_to is None else f" to {show_count(served.batch_up_to)}"
-    lines = grid("feature", ">rows", ">bytes", "served", "cores", ">predicted", "why")
+    lines = grid("feature", ">rows", ">bytes", "served", "cores", ">predicted", "next best way")
     for feature in served.features:
         lines.add_row(
             plain(feature.feature),
             show_count(feature.rows),
             show_bytes(feature.nbytes),
-            plain(feature.way),
+            plain(_short(feature.way, served.cores)),
             _cores(feature.holders, served.cores),
             show_seconds(feature.seconds),
-            plain(feature.why),
+            plain(_next_best(feature, served.cores)),
         )
     batch = served.predicted.batch
     sizes = f"Batches of {show_count(served.batch_from)}{upto or ' and more'}"
@@ -114,6 +130,22 @@ def _bucket(console: Console, bucket: Bucket) -> None:
                 _cores(placement.cores, bucket.cores),
             )
     console.print(lines)
+
+
+def _next_best(feature: ServedFeature, cores: Sequence[str]) -> str:
+    """The least costly of the other ways, and what it would add to the call."""
+    if not feature.alternatives:
+        return "nothing else fits"
+    best = feature.alternatives[0]
+    sign = "-" if best.change_s < 0 else "+"
+    return f"{sign}{show_seconds(abs(best.change_s))} {_short(best.way, cores)}"
+
+
+def _short(way: str, cores: Sequence[str]) -> str:
+    """`way` with cores by their own names, without their place in the machine."""
+    for core in cores:
+        way = way.replace(core, core.rpartition("/")[2])
+    return way
 
 
 def _cores(some: Iterable[str], every: Sequence[str]) -> str:

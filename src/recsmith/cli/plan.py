@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .explain import explain, render
+from .explain import render_summary
 from .options import Artifact, Json, Machine, PlannerName, Quiet, Strategies, names
 from .output import Output
 from .workloads import Asked, Batches, Pooling, objective
@@ -41,5 +41,5 @@ def run(
     asked = objective(model, workload, batch, pooling)
     made = api.plan(model, machine, asked, planner=planner, allow=names(strategies) or None, cost=cost)
     made.save(output)
-    out.say(f"wrote {output}")
-    out.result(made, lambda console: render(console, explain(made, model, machine)))
+    out.say(f"wrote {output}; recsmith explain {output} --model {directory} -p {platform} shows each feature")
+    out.result(made, lambda console: render_summary(console, made))
