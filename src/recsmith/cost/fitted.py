@@ -24,10 +24,10 @@ _KEPT_PLATFORMS = 4
 FITTED = Coefficients(
     ids=0.4,
     near_write=0.6,
-    far_write=1.6,
+    far_write=2.5,
     near_apart_write=1.0,
-    far_apart_write=3.0,
-    stream_write=1.4,
+    far_apart_write=4.0,
+    stream_write=1.3,
     setup_s=5e-9,
     handoffs=2.0,
 )

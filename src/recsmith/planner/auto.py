@@ -13,7 +13,7 @@ from recsmith.spec import Bucket, CostModel, Plan, PlanError, Problem, Strategy,
 
 from .bound import lower_bounds
 from .candidates import Classes, options
-from .crossover import largest_single_core_batch
+from .crossover import largest_batch
 from .draft import drafted, with_gap
 from .evaluate import Pricer
 from .greedy import assigned, best_options, symmetric_or_none
@@ -25,6 +25,8 @@ MARGIN = 0.08
 """An asymmetric plan has to be predicted faster than the symmetric one by this part: estimates of two plans err
 alike, but not exactly alike, and the symmetric plan cannot go wrong by imbalance."""
 ILP_TIME_LIMIT_S = 2.0
+MIDDLE_BATCH = 64
+"""Large enough for several cores, small enough for output to stay in private caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ def _range(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> R
 def _with_small_batches(
     pricer: Pricer, ranges: list[Range], smallest: Sequence[Workload]
 ) -> tuple[list[Range], list[str]]:
-    """`ranges` with batches up to the crossover on one core, the caller's."""
+    """`ranges` with batches up to the crossover on one core, the caller's, and beyond it symmetric ones as long as
+    they are predicted to be faster than what the smallest batch of the objective gets.
+    """
     cores = [core.id for core in pricer.problem.platform.cores]
     if len(cores) == 1:
         return ranges, []
@@ -99,15 +103,18 @@ def _with_small_batches(
         single = replicated(pricer, cores[:1], [replace(w, batch=1) for w in smallest])
     except PlanError:
         return ranges, ["Small batches are not kept on one core: its private memory cannot hold all tables."]
-    crossover = largest_single_core_batch(pricer, single, ranges[0].bucket, smallest)
-    if crossover == 0:
-        return ranges, ["Even batches of one sample are predicted to gain from several cores."]
-    note = f"Batches of up to {crossover} samples stay on the caller's thread, where the hand-off would cost more."
+    several = symmetric_or_none(pricer, [replace(w, batch=MIDDLE_BATCH) for w in smallest]) or ranges[0].bucket
+    crossover = largest_batch(pricer, single, several, smallest)
     kept = [each for each in ranges if each.batch > crossover]
     bounds = {name: s for each in ranges if each.batch <= crossover for name, s in each.bounds.items()}
-    if not kept:
-        larger = [replace(w, batch=4 * crossover) for w in smallest]
-        kept = [Range(4 * crossover, symmetric_or_none(pricer, larger) or ranges[-1].bucket, (), {})]
+    below = kept[0].batch - 1 if kept else None
+    middle = largest_batch(pricer, several, kept[0].bucket, smallest, below) if kept else None
+    if middle is None or middle > crossover:
+        size = middle or 4 * crossover
+        kept = [Range(size, replace(several, batch_up_to=middle), (), {}), *kept]
+    if crossover == 0:
+        return kept, ["Even batches of one sample are predicted to gain from several cores."]
+    note = f"Batches of up to {crossover} samples stay on the caller's thread, where the hand-off would cost more."
     return [Range(crossover, replace(single, batch_up_to=crossover), (), bounds), *kept], [note]
 
 

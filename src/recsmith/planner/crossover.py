@@ -1,4 +1,4 @@
-"""Up to which batch one core is faster than several (ours)."""
+"""Up to which batch one mapping is faster than another (ours)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from .evaluate import Pricer
 LARGEST = 1 << 16
 
 
-def largest_single_core_batch(pricer: Pricer, single: Bucket, several: Bucket, workloads: Sequence[Workload]) -> int:
-    """The largest batch for which `single` is predicted to be no slower than `several`; 0 when there is none.
+def largest_batch(
+    pricer: Pricer, small: Bucket, large: Bucket, workloads: Sequence[Workload], most: int | None = None
+) -> int:
+    """The largest batch, at most `most`, for which `small` is predicted to be no slower than `large`; 0 for none.
 
-    Both grow with the batch, `single` faster, while the hand-off stays: so there is one crossing, found by halving.
+    What is faster for small batches is so up to one crossing, found by halving.
     """
+    limit = LARGEST if most is None else most
 
     def wins(batch: int) -> bool:
         sized = [replace(workload, batch=batch) for workload in workloads]
-        return pricer.seconds(single, sized) <= pricer.seconds(several, sized)
+        return pricer.seconds(small, sized) <= pricer.seconds(large, sized)
 
-    if not wins(1):
+    if limit < 1 or not wins(1):
         return 0
     low, high = 1, 2
-    while high < LARGEST and wins(high):
+    while high <= limit and wins(high):
         low, high = high, 2 * high
+    high = min(high, limit + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if wins(middle) else (low, middle)

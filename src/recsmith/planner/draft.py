@@ -45,4 +45,4 @@ def with_gap(plan: Plan) -> Plan:
 
 def gap(predicted: Predicted) -> float:
     """The part of the predicted time that a better plan could save at most."""
-    return 1 - predicted.lower_bound_s / predicted.total.seconds
+    return max(0.0, 1 - predicted.lower_bound_s / predicted.total.seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,7 @@ from recsmith.spec import (
     Bucket,
     CostModel,
     Estimate,
+    Interval,
     Placement,
     Plan,
     Predicted,
@@ -108,18 +110,25 @@ class Pricer:
             self._works[key] = msgspec.structs.replace(work, tuning=tuning, interleaved=interleaved)
         return self._works[key]
 
-    def works(self, placement: Placement, workload: Workload, *, interleaved: bool) -> Work:
-        """What each core of `placement` does in one batch."""
-        part = float(placement.samples.stop - placement.samples.start) / len(placement.cores)
-        return self.work(
-            placement.feature,
-            placement.shard,
-            placement.strategy,
-            part * workload.batch,
-            workload,
-            placement.tuning,
-            interleaved=interleaved,
-        )
+    def works(self, placement: Placement, workload: Workload, *, interleaved: bool) -> list[tuple[str, Work]]:
+        """The cores of `placement` that get samples of a batch, and what each of them does with its own."""
+        counts = _samples(placement.samples, len(placement.cores), workload.batch)
+        return [
+            (
+                core,
+                self.work(
+                    placement.feature,
+                    placement.shard,
+                    placement.strategy,
+                    count,
+                    workload,
+                    placement.tuning,
+                    interleaved=interleaved,
+                ),
+            )
+            for core, count in zip(placement.cores, counts, strict=True)
+            if count > 0
+        ]
 
     def loads(self, works: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
         """Seconds of each work on each core when all run at the same time."""
@@ -152,8 +161,7 @@ class Pricer:
         # Cores that divide the batch alike write whole samples; all others write beside each other.
         divisions = {(p.cores, p.samples) for p in stage.placements}
         for placement in stage.placements:
-            work = self.works(placement, workload, interleaved=len(divisions) > 1)
-            for core in placement.cores:
+            for core, work in self.works(placement, workload, interleaved=len(divisions) > 1):
                 load[core].append((placement, work))
             if placement.reduce == "add":
                 partial[placement.feature] += 1
@@ -206,6 +214,12 @@ def aim(problem: Problem, seconds: Mapping[str, float]) -> float:
     weights = objective.weights or (1.0,) * len(objective.workloads)
     named = {w.name: weight for w, weight in zip(objective.workloads, weights, strict=True)}
     return sum(named[name] * s for name, s in seconds.items()) / sum(named[name] for name in seconds)
+
+
+@lru_cache(maxsize=4096)
+def _samples(interval: Interval, cores: int, batch: int) -> tuple[int, ...]:
+    """How many samples of a batch each of `cores` cores gets."""
+    return tuple(len(part.samples(batch)) for part in interval.split(cores))
 
 
 def _estimates(stage: Mapping[str, Iterable[tuple[Placement | None, Estimate]]]) -> dict[str, list[Estimate]]:

@@ -104,10 +104,10 @@ def _memory(platform: Platform, core: str, where: str) -> Memory | None:
 
 
 def _output_is_large(platform: Platform, pricer: Pricer, workloads: Sequence[Workload]) -> bool:
-    """Whether the output of every workload exceeds all private caches by far, so that nobody finds it there."""
+    """Whether the output of every workload exceeds all private caches together, so that nobody finds it there."""
     private = sum(m.capacity_bytes for m in platform.memories if m.kind == "cache" and len(m.cores) == 1)
     width_bytes = 4 * pricer.problem.model.width
-    return all(workload.batch * width_bytes > 2 * private for workload in workloads)
+    return all(workload.batch * width_bytes > private for workload in workloads)
 
 
 def _with_tuning(bucket: Bucket, tunings: Mapping[Where, Tuning]) -> Bucket:
