@@ -46,9 +46,15 @@ class View {
     return true;
   }
 
-  // Writable float32 of shape [rows, columns] with adjacent columns.
-  void matrix(PyObject* object, const char* name, std::int64_t rows, std::int64_t columns) {
-    open(object, name, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE, "a writable array of float32");
+  enum class Use { read, write };
+
+  // Float32 of shape [rows, columns] with adjacent columns.
+  void matrix(PyObject* object, const char* name, std::int64_t rows, std::int64_t columns, Use use = Use::write) {
+    if (use == Use::write) {
+      open(object, name, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE, "a writable array of float32");
+    } else {
+      open(object, name, PyBUF_FORMAT | PyBUF_STRIDES, "an array of float32");
+    }
     single(name);
     if (buffer_.ndim != 2 || buffer_.shape[0] != rows || buffer_.shape[1] != columns) {
       throw ArrayError(name, "has shape " + shape() + ", wanted [" + std::to_string(rows) + ", " +

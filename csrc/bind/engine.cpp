@@ -37,8 +37,10 @@ using TaskArgs = std::tuple<std::tuple<std::int32_t, std::int32_t, std::int32_t>
                             std::tuple<std::int64_t, std::int64_t>,
                             std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>, std::int32_t,
                             std::tuple<std::int32_t, std::int32_t, std::int64_t, bool>>;
-// (largest batch or None, stages, tasks)
-using BucketArgs = std::tuple<std::optional<std::int64_t>, std::int32_t, std::vector<TaskArgs>>;
+// (largest batch or None, stages, tasks, samples a block of the last stage when it is fused or 0)
+using BucketArgs = std::tuple<std::optional<std::int64_t>, std::int32_t, std::vector<TaskArgs>, std::int64_t>;
+// (kind, self terms, length of the caller's vectors)
+using JointArgs = std::tuple<std::int32_t, bool, std::int64_t>;
 
 const Target& find(const std::string& name) {
   std::size_t count = 0;
@@ -63,8 +65,8 @@ engine::Feature feature(const FeatureArgs& args, const std::vector<TableArgs>& t
 }
 
 engine::BucketSpec bucket(const BucketArgs& args) {
-  const auto& [up_to, stages, tasks] = args;
-  engine::BucketSpec spec{up_to.value_or(engine::Bucket::any), stages, {}};
+  const auto& [up_to, stages, tasks, block] = args;
+  engine::BucketSpec spec{up_to.value_or(engine::Bucket::any), stages, {}, block};
   for (const auto& [where, rows, share, flow, tuning] : tasks) {
     const auto& [feature, stage, lane] = where;
     const auto& [start, start_parts, stop, stop_parts] = share;
@@ -90,9 +92,14 @@ struct Bound {
 class Executor {
  public:
   Executor(const std::string& target, const std::vector<TableArgs>& tables, const std::vector<FeatureArgs>& features,
-           const std::vector<BucketArgs>& buckets, std::vector<int> processors, std::int64_t width, nb::object memory,
-           nb::object fault, nb::object malformed)
-      : width_(width), outputs_(width), fault_(std::move(fault)), malformed_(std::move(malformed)) {
+           const std::vector<BucketArgs>& buckets, std::vector<int> processors, std::int64_t width,
+           std::optional<JointArgs> joint, nb::object memory, nb::object fault, nb::object malformed)
+      : width_(width),
+        joint_(joint ? shape(*joint, width) : Shape{}),
+        outputs_(width),
+        joined_(joint_.columns),
+        fault_(std::move(fault)),
+        malformed_(std::move(malformed)) {
     std::vector<engine::Feature> made;
     for (const FeatureArgs& args : features) {
       made.push_back(feature(args, tables));
@@ -123,24 +130,39 @@ class Executor {
     return guarded([&]() -> std::tuple<nb::object, std::int64_t> {
       Arrays arrays;
       open(arrays, values, offsets, weights);
-      if (arrays.batch != batch) {
-        throw ArrayError(arrays.jagged ? "offsets" : "values",
-                         "give " + std::to_string(arrays.batch) + " samples, but the batch has " +
-                             std::to_string(batch));
-      }
+      check_batch(arrays, batch);
       nb::object result = out.is_none() ? outputs_.take(arrays.batch) : nb::borrow(out);
       arrays.out.matrix(result.ptr(), "out", arrays.batch, width_);
       const After after = rest ? After::sleep : After::spin;
       if (!unpooled_) return {result, dispatch(arrays, nullptr, after)};
-      const auto& features = bound_->engine.features();
-      std::vector<float*> places(features.size(), nullptr);
-      std::vector<View> views(features.size());
-      for (std::size_t f = 0; f < features.size(); ++f) {
-        if (features[f].pooling != engine::Pooling::none) continue;
-        const nb::object array = nb::borrow(sequences)[f];
-        views[f].matrix(array.ptr(), "sequence", ids_of(arrays, f), features[f].rows.dim);
-        places[f] = views[f].data<float>();
-      }
+      const Sequences places(bound_->engine.features(), arrays, sequences);
+      return {result, dispatch(arrays, places.data(), after)};
+    });
+  }
+
+  // The pooled vectors joined with the caller's.
+  nb::object interact(nb::handle values, nb::handle offsets, nb::handle weights, nb::handle first, nb::handle out) {
+    return guarded([&]() -> nb::object {
+      if (unpooled_) throw ArrayError("this model", "has unpooled features; call interact(Jagged, ..) instead");
+      Arrays arrays;
+      open(arrays, values, offsets, weights);
+      nb::object result = open_joint(arrays, first, out);
+      replaced_ += dispatch(arrays, nullptr, After::spin);
+      return result;
+    });
+  }
+
+  // The same and how many ids were replaced.
+  std::tuple<nb::object, std::int64_t> join(nb::handle values, nb::handle offsets, nb::handle weights, std::int64_t batch,
+                                            nb::handle first, nb::handle out, nb::handle sequences, bool rest) {
+    return guarded([&]() -> std::tuple<nb::object, std::int64_t> {
+      Arrays arrays;
+      open(arrays, values, offsets, weights);
+      check_batch(arrays, batch);
+      nb::object result = open_joint(arrays, first, out);
+      const After after = rest ? After::sleep : After::spin;
+      if (!unpooled_) return {result, dispatch(arrays, nullptr, after)};
+      const Sequences places(bound_->engine.features(), arrays, sequences);
       return {result, dispatch(arrays, places.data(), after)};
     });
   }
@@ -151,8 +173,18 @@ class Executor {
   std::string target() const { return bound_ ? bound_->engine.target().name : ""; }
 
  private:
+  // What an interaction makes of the vectors.
+  struct Shape {
+    engine::Join kind = engine::Join::dot;
+    bool self_terms = false;
+    std::int64_t first_dim = 0;
+    std::int64_t columns = 0;  // of the output; 0 without an interaction
+  };
+
   struct Arrays {
-    View values, offsets, weights, out;
+    View values, offsets, weights, out, first;
+    engine::Joint joint{};
+    bool joined = false;
     std::vector<std::int32_t> narrow;  // offsets that came in the other type
     std::vector<std::int64_t> wide;
     bool jagged = false, weighted = false;
@@ -189,6 +221,55 @@ class Executor {
                                       std::to_string(length) + " values");
     }
     if (arrays.jagged && arrays.offsets.itemsize() != arrays.values.itemsize()) convert_offsets(arrays);
+  }
+
+  // Where the vectors of unpooled features go.
+  class Sequences {
+   public:
+    Sequences(const std::vector<engine::Feature>& features, const Arrays& arrays, nb::handle given)
+        : places_(features.size(), nullptr), views_(features.size()) {
+      for (std::size_t f = 0; f < features.size(); ++f) {
+        if (features[f].pooling != engine::Pooling::none) continue;
+        const nb::object array = nb::borrow(given)[f];
+        views_[f].matrix(array.ptr(), "sequence", ids_of(arrays, f), features[f].rows.dim);
+        places_[f] = views_[f].data<float>();
+      }
+    }
+    float* const* data() const { return places_.data(); }
+
+   private:
+    std::vector<float*> places_;
+    std::vector<View> views_;
+  };
+
+  static Shape shape(const JointArgs& args, std::int64_t width) {
+    const auto& [kind, self_terms, first_dim] = args;
+    const auto join = static_cast<engine::Join>(kind);
+    if (join == engine::Join::cat) return {join, false, first_dim, first_dim + width};
+    return {join, self_terms, first_dim, first_dim + pairs_of(1 + width / first_dim, self_terms)};
+  }
+
+  static void check_batch(const Arrays& arrays, std::int64_t batch) {
+    if (arrays.batch == batch) return;
+    throw ArrayError(arrays.jagged ? "offsets" : "values",
+                     "give " + std::to_string(arrays.batch) + " samples, but the batch has " + std::to_string(batch));
+  }
+
+  // Opens the caller's vectors and the output, which is returned.
+  nb::object open_joint(Arrays& arrays, nb::handle first, nb::handle out) {
+    if (joint_.columns == 0) throw ArrayError("this model", "has no interaction");
+    if (joint_.first_dim > 0) arrays.first.matrix(first.ptr(), "bottom", arrays.batch, joint_.first_dim, View::Use::read);
+    nb::object result = out.is_none() ? joined_.take(arrays.batch) : nb::borrow(out);
+    arrays.out.matrix(result.ptr(), "out", arrays.batch, joint_.columns);
+    arrays.joined = true;
+    arrays.joint = {joint_.kind,
+                    joint_.self_terms,
+                    joint_.first_dim > 0 ? arrays.first.data<float>() : nullptr,
+                    joint_.first_dim,
+                    joint_.first_dim > 0 ? arrays.first.row_stride() : 0,
+                    arrays.out.data<float>(),
+                    arrays.out.row_stride()};
+    return result;
   }
 
   // Offsets in the integer type of the values.
@@ -234,9 +315,11 @@ class Executor {
                              .offsets = arrays.bag_offsets<Index>(),
                              .weights = arrays.weighted ? arrays.weights.data<float>() : nullptr,
                              .batch = arrays.batch,
-                             .out = arrays.out.data<float>(),
+                             // Concatenated vectors go straight to their columns.
+                             .out = arrays.out.data<float>() + (arrays.joined ? joint_.first_dim : 0),
                              .out_stride = arrays.out.row_stride(),
-                             .sequences = sequences};
+                             .sequences = sequences,
+                             .joint = arrays.joined ? &arrays.joint : nullptr};
     // Below this a call is over before another thread could use the time.
     if (input.length + input.batch < released_from) return bound_->engine.run(input, after);
     const std::shared_ptr<Bound> held = bound_;
@@ -265,9 +348,10 @@ class Executor {
   static constexpr std::int64_t released_from = 1024;
 
   std::int64_t width_;
+  Shape joint_;
   bool unpooled_ = false;
   std::int64_t replaced_ = 0;
-  Outputs outputs_;
+  Outputs outputs_, joined_;
   nb::object fault_, malformed_;
   std::shared_ptr<Bound> bound_;
 };
@@ -309,16 +393,22 @@ void bind_engine(nb::module_& m) {
   m.def("quota_processors", &engine::quota_processors, "Processors' worth of time that the control group grants.");
   nb::class_<Executor>(m, "Engine", "A plan bound to memory.")
       .def(nb::init<const std::string&, const std::vector<TableArgs>&, const std::vector<FeatureArgs>&,
-                    const std::vector<BucketArgs>&, std::vector<int>, std::int64_t, nb::object, nb::object,
-                    nb::object>(),
+                    const std::vector<BucketArgs>&, std::vector<int>, std::int64_t, std::optional<JointArgs>, nb::object,
+                    nb::object, nb::object>(),
            nb::arg("target"), nb::arg("tables"), nb::arg("features"), nb::arg("buckets"), nb::arg("processors"),
-           nb::arg("width"), nb::arg("memory"), nb::arg("fault"), nb::arg("malformed"))
+           nb::arg("width"), nb::arg("joint").none(), nb::arg("memory"), nb::arg("fault"), nb::arg("malformed"))
       .def("lookup", &Executor::lookup, nb::arg("values").none(), nb::arg("offsets") = nb::none(),
            nb::arg("weights") = nb::none(), nb::arg("out") = nb::none(),
            "Pooled vectors [B, width] of the ids; `out` is written to when given.")
       .def("run", &Executor::run, nb::arg("values").none(), nb::arg("offsets").none(),
            nb::arg("weights").none(), nb::arg("batch"), nb::arg("out").none(), nb::arg("sequences").none(), nb::arg("rest"),
            "Looks ids up into `out` and `sequences`: (pooled, ids replaced). `rest` sends the threads to sleep.")
+      .def("interact", &Executor::interact, nb::arg("values").none(), nb::arg("offsets") = nb::none(),
+           nb::arg("weights") = nb::none(), nb::arg("bottom") = nb::none(), nb::arg("out") = nb::none(),
+           "Pooled vectors joined with the rows of `bottom`; `out` is written to when given.")
+      .def("join", &Executor::join, nb::arg("values").none(), nb::arg("offsets").none(), nb::arg("weights").none(),
+           nb::arg("batch"), nb::arg("bottom").none(), nb::arg("out").none(), nb::arg("sequences").none(), nb::arg("rest"),
+           "The same: (joined, ids replaced). `rest` sends the threads to sleep.")
       .def("close", &Executor::close, "Gives back threads and memory.")
       .def_prop_ro("replaced", &Executor::replaced, "Ids that calls of `lookup` have replaced so far.")
       .def_prop_ro("threads", &Executor::threads)

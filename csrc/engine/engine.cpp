@@ -4,6 +4,7 @@
 #include <mutex>
 #include <new>
 
+#include "engine/fused.hpp"
 #include "engine/lane.hpp"
 #include "engine/reduce.hpp"
 #include "engine/scratch.hpp"
@@ -42,8 +43,12 @@ class Run {
   Run(const Bucket& bucket, const std::vector<Feature>& features, const Target& target, const Input<Index>& input)
       : bucket_(bucket), features_(features), target_(target), input_(input) {}
 
-  // Room for partial sums, in the caller's scratch.
+  // Room for partial sums, and for vectors that the interaction reads later, in the caller's scratch.
   void make_room(Scratch& scratch) {
+    if (dots() && stages_before() > 0) {
+      input_.out_stride = width_of(features_);
+      input_.out = scratch.vectors.at_least(std::max<std::int64_t>(1, input_.batch * input_.out_stride));
+    }
     if (bucket_.sums.empty()) return;
     const auto count = static_cast<std::int64_t>(bucket_.tasks.size());
     std::int64_t floats = 0;
@@ -56,8 +61,10 @@ class Run {
     }
   }
 
-  // Stages of the plan, and one more when there are sums.
-  int stages() const { return bucket_.stages + (bucket_.sums.empty() ? 0 : 1); }
+  // Stages of the plan, one more when there are sums, and one when the interaction is a stage of its own.
+  int stages() const {
+    return bucket_.stages + (bucket_.sums.empty() ? 0 : 1) + (dots() && bucket_.block == 0 ? 1 : 0);
+  }
 
   void serial() {
     for (int stage = 0; stage < stages(); ++stage) {
@@ -76,19 +83,40 @@ class Run {
     return (samples * task.rows.dim + 15) / 16 * 16;
   }
 
+  bool dots() const { return input_.joint != nullptr && input_.joint->kind == Join::dot; }
+
+  // Stages whose vectors are written out, whatever follows.
+  int stages_before() const { return bucket_.stages - (bucket_.block > 0 ? 1 : 0); }
+
   void unit(int stage, int lane) noexcept {
     if (failed_.load(std::memory_order_relaxed)) return;
     try {
-      if (stage == bucket_.stages) return reduce(bucket_, features_, input_, partials_, lane, bucket_.lanes);
-      const int at = stage * bucket_.lanes + lane;
-      const Task* tasks = bucket_.tasks.data();
-      Lane<Index> work(input_, functions<Index>(target_), features_.data(), partials_, Scratch::mine());
-      const bool done = work.run(tasks + (at == 0 ? 0 : bucket_.unit_ends[at - 1]), tasks + bucket_.unit_ends[at]);
-      if (!done) report(work.fault());
-      if (work.replaced() > 0) replaced_.fetch_add(work.replaced(), std::memory_order_relaxed);
+      if (stage == 0 && input_.joint != nullptr && !dots()) copy_first(input_, lane, bucket_.lanes);
+      if (stage < stages_before()) return look_up(stage, lane);
+      if (!bucket_.sums.empty() && stage == stages_before()) {
+        return reduce(bucket_, features_, input_, partials_, lane, bucket_.lanes);
+      }
+      if (bucket_.block == 0) return interact(features_, input_, functions<Index>(target_), lane, bucket_.lanes);
+      if (!dots()) return look_up(bucket_.stages - 1, lane);
+      Fused<Index> work(input_, functions<Index>(target_), features_, bucket_.block, Scratch::mine());
+      serve(work, bucket_.stages - 1, lane);
     } catch (const std::bad_alloc&) {
       report({Fault::Kind::memory, 0, 0, 0, 0});
     }
+  }
+
+  void look_up(int stage, int lane) {
+    Lane<Index> work(input_, functions<Index>(target_), features_.data(), partials_, Scratch::mine());
+    serve(work, stage, lane);
+  }
+
+  template <class Work>
+  void serve(Work& work, int stage, int lane) {
+    const int at = stage * bucket_.lanes + lane;
+    const Task* tasks = bucket_.tasks.data();
+    const bool done = work.run(tasks + (at == 0 ? 0 : bucket_.unit_ends[at - 1]), tasks + bucket_.unit_ends[at]);
+    if (!done) report(work.fault());
+    if (work.replaced() > 0) replaced_.fetch_add(work.replaced(), std::memory_order_relaxed);
   }
 
   // The first in the order of the input, when several lanes find one.
@@ -101,7 +129,7 @@ class Run {
   const Bucket& bucket_;
   const std::vector<Feature>& features_;
   const Target& target_;
-  const Input<Index>& input_;
+  Input<Index> input_;
   float** partials_ = nullptr;
   std::atomic<std::int64_t> replaced_{0};
   std::atomic<bool> failed_{false};
@@ -149,7 +177,11 @@ Outcome Engine::run(const Input<Index>& input, After after) {
   if (fault.kind != Fault::Kind::none || input.batch == 0) return {fault, 0};
   const Bucket& chosen = bucket(input.batch);
   const bool alone = input.batch < chosen.parallel_from;
-  if (alone && Tiny<Index>::suits(chosen, input) && Tiny<Index>(chosen, features_.data(), input).run()) return {};
+  const bool dots = input.joint != nullptr && input.joint->kind == Join::dot;
+  if (alone && !dots && Tiny<Index>::suits(chosen, input) && Tiny<Index>(chosen, features_.data(), input).run()) {
+    if (input.joint != nullptr) copy_first(input, 0, 1);
+    return {};
+  }
   try {
     Scratch& scratch = Scratch::mine();
     Run<Index> run(chosen, features_, target_, input);
@@ -162,6 +194,7 @@ Outcome Engine::run(const Input<Index>& input, After after) {
     }
     if (!done) run.serial();
     scratch.partial.trim(kept_bytes);
+    scratch.vectors.trim(kept_bytes);
     return run.outcome();
   } catch (const std::bad_alloc&) {
     return {{Fault::Kind::memory, 0, 0, 0, 0}, 0};

@@ -6,6 +6,19 @@
 
 namespace recsmith::engine {
 
+enum class Join : std::uint8_t { dot, cat };
+
+// What becomes of each sample's vectors: they meet one that the caller brings, the bottom MLP's output.
+struct Joint {
+  Join kind;
+  bool self_terms;            // of dot
+  const float* first;         // [batch, first_dim], rows first_stride floats apart
+  std::int64_t first_dim;
+  std::int64_t first_stride;
+  float* out;                 // [batch, first_dim + pairs] (dot) or [batch, first_dim + width] (cat)
+  std::int64_t out_stride;
+};
+
 // The ids of all features, feature-major; bag (f, b) is values[offsets[f * batch + b]] up to the next offset.
 template <class Index>
 struct Input {
@@ -14,9 +27,10 @@ struct Input {
   const Index* offsets;      // [features * batch + 1], or null: one id each
   const float* weights;      // or null
   std::int64_t batch;
-  float* out;                // [batch, width], rows out_stride floats apart
+  float* out;                // [batch, width], rows out_stride floats apart; unused with a joint
   std::int64_t out_stride;
   float* const* sequences;   // of each feature: where the vectors of an unpooled one go; null when there are none
+  const Joint* joint = nullptr;  // or null: the vectors themselves are wanted
 };
 
 // The first thing found wrong with an input.

@@ -5,16 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/prepare.hpp"
+#include "engine/chain.hpp"
+#include "engine/expect.hpp"
 
 namespace recsmith::engine {
-
-// Where vectors go.
-struct Place {
-  float* out;
-  std::int64_t stride;
-  bool stream;
-};
 
 template <class Index>
 class Lane {
@@ -27,7 +21,7 @@ class Lane {
         features_(features),
         partials_(partials),
         scratch_(scratch),
-        room_(scratch.run<Index>().rewritten),
+        chain_(functions, scratch),
         preparer_(input, functions, features) {}
 
   // Serves tasks [begin, end); false when the input is at fault.
@@ -42,8 +36,7 @@ class Lane {
       if (!run_blocks(begin, after)) return false;
       begin = after;
     }
-    flush();
-    if (streamed_) fence();
+    chain_.finish();
     return true;
   }
 
@@ -51,15 +44,6 @@ class Lane {
   std::int64_t replaced() const { return preparer_.replaced; }
 
  private:
-  // Ids checked at a time: few enough to stay in the first cache until they are looked up.
-  static constexpr std::int64_t checked_ids = 512;
-
-  static void fence() {
-#if defined(__x86_64__)
-    __builtin_ia32_sfence();
-#endif
-  }
-
   std::int64_t step(const Task& task, std::int64_t samples) const {
     if (task.tuning.block > 0) return task.tuning.block;
     if (task.whole) return std::max<std::int64_t>(samples, 1);
@@ -71,7 +55,7 @@ class Lane {
   // Blocks of samples, and in each block all tasks.
   bool run_blocks(const Task* begin, const Task* end) {
     const std::int64_t first = begin->share.first(input_.batch), last = begin->share.last(input_.batch);
-    if (input_.offsets != nullptr) bag_length_ = mean_length(begin->feature, first, last);
+    bag_length_ = mean_length(input_, begin->feature, first, last);
     const std::int64_t size = step(*begin, last - first);
     for (std::int64_t s0 = first; s0 < last; s0 += size) {
       const std::int64_t s1 = std::min(last, s0 + size);
@@ -92,41 +76,17 @@ class Lane {
     return true;
   }
 
-  // Fetches the ids of the step after this one: they come from far away and are needed before their rows are. Offsets
-  // that have not been checked yet may say anything.
   void expect(const Task& task, std::int64_t s0, std::int64_t s1) const {
-    const std::int64_t at = task.feature * input_.batch;
-    std::int64_t first = at + s0, last = at + s1;
-    if (input_.offsets != nullptr) {
-      fetch(input_.offsets + at + s0, input_.offsets + at + s1 + 1);
-      first = input_.offsets[at + s0];
-      if (first < 0 || first > input_.length) return;
-      last = std::min(input_.length, first + std::min(bag_length_ * (s1 - s0), 2 * checked_ids));
-    }
-    fetch(input_.values + first, input_.values + last);
-  }
-
-  static void fetch(const Index* begin, const Index* end) {
-    constexpr std::int64_t line = 64 / sizeof(Index);
-    for (; begin < end; begin += line) __builtin_prefetch(begin);
-  }
-
-  // Only a guide for the step, since the offsets have not been checked yet.
-  std::int64_t mean_length(std::int32_t feature, std::int64_t first, std::int64_t last) const {
-    if (last <= first) return 1;
-    const Index* offsets = input_.offsets + feature * input_.batch;
-    const double ids = static_cast<double>(offsets[last]) - static_cast<double>(offsets[first]);
-    const double mean = ids / static_cast<double>(last - first);
-    return mean >= 1 && mean < 1e9 ? static_cast<std::int64_t>(mean) : 1;
+    engine::expect(input_, task.feature, s0, s1, bag_length_);
   }
 
   bool pooled(const Task& task, std::int64_t s0, std::int64_t s1) {
     Piece<Index> piece;
-    if (!preparer_.pooled(task, s0, s1, room_[slot_], piece)) return false;
+    if (!preparer_.pooled(task, s0, s1, chain_.room(), piece)) return false;
     const Feature& feature = features_[task.feature];
     const bool mean = feature.pooling == Pooling::mean && !task.sharded;
     const Place first = place_of(task);
-    put(task, piece, {first.out + s0 * first.stride, first.stride, first.stream}, mean);
+    chain_.put(task, piece, {first.out + s0 * first.stride, first.stride, first.stream}, mean);
     return true;
   }
 
@@ -150,7 +110,7 @@ class Lane {
     if (!task.sharded && !feature.padded &&
         functions_.first_outside(input_.values + span.first, count, feature.rows.count) == count) {
       const float* weights = feature.weighted && input_.weights != nullptr ? input_.weights + span.first : nullptr;
-      put(task, {input_.values + span.first, nullptr, weights, count, 0, count}, {out, dim, task.tuning.stream}, false);
+      chain_.put(task, {input_.values + span.first, nullptr, weights, count, 0, count}, {out, dim, task.tuning.stream}, false);
       return true;
     }
     return scattered(task, s0, s1, span, out);
@@ -158,15 +118,15 @@ class Lane {
 
   // Gathers what is left of the ids and puts each vector in its place. Padding gives zeros.
   bool scattered(const Task& task, std::int64_t s0, std::int64_t s1, const Span& span, float* out) {
-    flush();
+    chain_.flush();
     Piece<Index> piece;
-    Rewritten<Index>& room = room_[slot_];
+    Rewritten<Index>& room = chain_.room();
     if (!preparer_.rewrite(task, s0, s1, span, room, piece)) return false;
     const std::int64_t dim = task.rows.dim;
     const auto bytes = static_cast<std::size_t>(dim) * sizeof(float);
     float* rows = scratch_.rows.at_least(std::max<std::int64_t>(1, piece.end * dim));
-    put(task, {piece.ids, nullptr, piece.weights, piece.end, 0, piece.end}, {rows, dim, false}, false);
-    flush();
+    chain_.put(task, {piece.ids, nullptr, piece.weights, piece.end, 0, piece.end}, {rows, dim, false}, false);
+    chain_.flush();
     const std::int64_t* positions = room.positions.at_least(0);
     for (std::int64_t i = 0; i < piece.end; ++i) std::memcpy(out + positions[i] * dim, rows + i * dim, bytes);
     // One shard of the table clears the padding for all.
@@ -178,61 +138,15 @@ class Lane {
     return true;
   }
 
-  // Lets the call at hand know what follows, runs it, and keeps the new one at hand.
-  void put(const Task& task, const Piece<Index>& piece, Place place, bool mean) {
-    const std::int64_t ids = piece.end - piece.begin;
-    if (pending_ != nullptr) {
-      next_ = {task.rows, piece.ids + piece.begin, ids, task.tuning.level, task.tuning.distance};
-      call_.next = ids > 0 ? &next_ : nullptr;
-      pending_(call_);
-    } else if (ids > 0 && task.tuning.level != Prefetch::none) {
-      functions_.prefetch(task.rows, piece.ids + piece.begin, std::min<std::int64_t>(ids, task.tuning.distance),
-                          task.tuning.level);
-    }
-    pending_ = task.kernel<Index>();
-    call_ = {.rows = task.rows,
-             .ids = piece.ids,
-             .ids_end = piece.ids + piece.end,
-             .offsets = piece.offsets,
-             .weights = piece.weights,
-             .samples = piece.samples,
-             .out = place.out,
-             .out_stride = place.stride,
-             .mean = mean,
-             .stream = place.stream,
-             .level = task.tuning.level,
-             .distance = task.tuning.distance,
-             .next = nullptr,
-             .scratch = nullptr,
-             .scratch_bytes = 0};
-    if (task.whole) {
-      call_.scratch = scratch_.kernel.at_least(Scratch::kernel_bytes);
-      call_.scratch_bytes = Scratch::kernel_bytes;
-    }
-    streamed_ |= place.stream;
-    slot_ ^= 1;
-  }
-
-  void flush() {
-    if (pending_ == nullptr) return;
-    pending_(call_);
-    pending_ = nullptr;
-  }
-
   const Input<Index>& input_;
   const IndexFunctions<Index>& functions_;
   const Feature* features_;
   float* const* partials_;
   Scratch& scratch_;
   const Task* end_ = nullptr;
-  Rewritten<Index>* room_;
+  Chain<Index> chain_;
   Preparer<Index> preparer_;
-  Kernel<Index> pending_ = nullptr;
-  Call<Index> call_{};
-  Next<Index> next_{};
-  int slot_ = 0;
   std::int64_t bag_length_ = 1;
-  bool streamed_ = false;
 };
 
 }  // namespace recsmith::engine

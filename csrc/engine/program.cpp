@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
 
 #include "lookup/row.hpp"
 
@@ -85,6 +86,19 @@ void plan_sums(const BucketSpec& spec, const std::vector<Feature>& features, Buc
   std::erase_if(bucket.sums, [&](const Sum& sum) { return !bucket.tasks[bucket.place[sum.tasks[0]]].sharded; });
 }
 
+void check_fused(const Bucket& bucket, const std::vector<Feature>& features) {
+  const auto unit_begin = [&](int unit) { return unit == 0 ? 0 : bucket.unit_ends[unit - 1]; };
+  for (int unit = (bucket.stages - 1) * bucket.lanes; unit < bucket.stages * bucket.lanes; ++unit) {
+    for (int t = unit_begin(unit); t < bucket.unit_ends[unit]; ++t) {
+      const Task& task = bucket.tasks[t];
+      const bool alike = task.share == bucket.tasks[unit_begin(unit)].share;
+      if (!alike || task.sharded || features[task.feature].pooling == Pooling::none) {
+        throw std::invalid_argument("a fused stage needs whole, pooled features that divide the samples alike");
+      }
+    }
+  }
+}
+
 std::int64_t parallel_from(const Bucket& bucket) {
   for (std::int64_t batch = 1; batch <= 64; ++batch) {
     int busy = 0;
@@ -109,6 +123,7 @@ Bucket bind(const BucketSpec& spec, const std::vector<Feature>& features, const 
   Bucket bucket;
   bucket.batch_up_to = spec.batch_up_to;
   bucket.stages = spec.stages;
+  bucket.block = spec.block;
   for (const TaskSpec& task : spec.tasks) bucket.lanes = std::max(bucket.lanes, task.lane + 1);
   std::vector<std::int32_t> order(spec.tasks.size());
   std::iota(order.begin(), order.end(), 0);
@@ -125,6 +140,7 @@ Bucket bind(const BucketSpec& spec, const std::vector<Feature>& features, const 
   std::int32_t end = 0;
   for (std::int32_t& unit_end : bucket.unit_ends) unit_end = end = std::max(end, unit_end);
   plan_sums(spec, features, bucket);
+  if (bucket.block > 0) check_fused(bucket, features);
   if (bucket.lanes > 1) bucket.parallel_from = parallel_from(bucket);
   return bucket;
 }

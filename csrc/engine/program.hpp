@@ -66,6 +66,7 @@ struct BucketSpec {
   std::int64_t batch_up_to;  // the largest number there is when unlimited
   std::int32_t stages;
   std::vector<TaskSpec> tasks;  // in the plan's order, which is the order of addition
+  std::int64_t block = 0;       // samples at a time in the last stage, when it is fused with the interaction; else 0
 };
 
 // One placement on one core, bound.
@@ -121,11 +122,13 @@ struct Bucket {
   std::vector<std::int32_t> unit_ends;  // [stages * lanes]: unit u's tasks end here
   std::vector<Sum> sums;
   std::vector<std::int32_t> place;      // task number to index in `tasks`
+  std::int64_t block = 0;               // as in the spec
   bool plain = true;                    // no shards, padding or unpooled features
   std::int64_t parallel_from = any;     // the smallest batch that gives work to two lanes
 };
 
-// Binds a bucket: kernels of `target`, and who adds what.
+// Binds a bucket: kernels of `target`, and who adds what. Throws std::invalid_argument when the tasks of a fused stage
+// do not divide the samples alike, or are shards or unpooled.
 Bucket bind(const BucketSpec& spec, const std::vector<Feature>& features, const Target& target);
 
 }  // namespace recsmith::engine

@@ -7,6 +7,8 @@
 #include <memory>
 #include <new>
 
+#include "interaction/call.hpp"
+
 namespace recsmith::engine {
 
 // An aligned array that never shrinks. Growing loses the content.
@@ -54,6 +56,7 @@ struct Rewritten {
 template <class Index>
 struct RunScratch {
   Rewritten<Index> rewritten[2];
+  Buffer<Vectors<Index>> vectors;  // of two blocks of samples
 };
 
 struct Scratch {
@@ -62,6 +65,9 @@ struct Scratch {
   Buffer<std::byte> kernel;
   Buffer<float> rows;      // vectors of an unpooled feature before they are put in place
   Buffer<float> partial;   // partial sums of row shards (the caller's serves all lanes)
+  Buffer<float> vectors;   // all vectors of a batch, when the interaction is not fused with their look-up
+  Buffer<float> block;     // those of two blocks of samples, when it is
+  Buffer<float> dots;      // working memory of the interaction
   Buffer<std::int64_t> ranges;
   Buffer<std::int64_t> claims;
   RunScratch<std::int32_t> int32;

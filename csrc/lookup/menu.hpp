@@ -1,6 +1,7 @@
 // All functions of one target: which kernel serves a flow, row type and dim.
 #pragma once
 
+#include "interaction/dot.hpp"
 #include "lookup/check.hpp"
 #include "lookup/gm.hpp"
 #include "lookup/gm_ub.hpp"
@@ -54,7 +55,7 @@ Kernel<Index> kernel(Flow flow, RowType type, std::int32_t dim) {
 template <class V, class Index>
 constexpr IndexFunctions<Index> functions() {
   return {kernel<V, Index>, prefetch_rows<V, Index>, first_outside<V, Index>, first_fall<V, Index>,
-          one_each<V, Index>};
+          one_each<V, Index>, dots<V, Index>};
 }
 
 template <class V>

@@ -1,6 +1,7 @@
 // One instruction set's functions. Each file in isa/ fills one in; isa/targets.cpp chooses at run time.
 #pragma once
 
+#include "interaction/call.hpp"
 #include "lookup/call.hpp"
 
 namespace recsmith {
@@ -17,6 +18,8 @@ struct IndexFunctions {
   std::int64_t (*first_fall)(const Index* offsets, std::int64_t n);
   // Whether each of the n bags holds exactly one id.
   bool (*one_each)(const Index* offsets, std::int64_t n);
+  // Pairwise products of each sample's vectors.
+  void (*dots)(const Dots<Index>&);
 };
 
 struct Target {

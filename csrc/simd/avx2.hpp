@@ -12,6 +12,7 @@ struct Avx2 {
   using F = __m256;
   static constexpr int width = 8;
   static constexpr int strip = 8;  // of 16 registers
+  static constexpr int registers = 16;
 
   static F zero() { return _mm256_setzero_ps(); }
   static F set1(float x) { return _mm256_set1_ps(x); }
@@ -42,6 +43,25 @@ struct Avx2 {
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   static void store_part(float* p, F x, int n) { _mm256_maskstore_ps(p, below(n), x); }
   static void stream(float* p, F x) { _mm256_stream_ps(p, x); }
+
+  // First within quarters of four, then the quarters themselves.
+  [[gnu::always_inline]] static void transpose(F (&x)[width]) {
+    F y[width];
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      const F ab = _mm256_unpacklo_ps(x[i], x[i + 1]), ab_high = _mm256_unpackhi_ps(x[i], x[i + 1]);
+      const F cd = _mm256_unpacklo_ps(x[i + 2], x[i + 3]), cd_high = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+      y[i] = _mm256_shuffle_ps(ab, cd, 0x44);
+      y[i + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
+      y[i + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+      y[i + 3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
+      x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
+    }
+  }
 
   static void header(const std::byte* p, F& scale, F& bias) {
     int both;

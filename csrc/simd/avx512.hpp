@@ -15,6 +15,7 @@ struct Avx512 {
   using F = __m512;
   static constexpr int width = 16;
   static constexpr int strip = 8;
+  static constexpr int registers = 32;
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }
@@ -44,6 +45,29 @@ struct Avx512 {
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
   static void store_part(float* p, F x, int n) { _mm512_mask_storeu_ps(p, below(n), x); }
   static void stream(float* p, F x) { _mm512_stream_ps(p, x); }
+
+  // First within quarters of four, then the quarters themselves.
+  [[gnu::always_inline]] static void transpose(F (&x)[width]) {
+    F y[width];
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+      const F ab = _mm512_unpacklo_ps(x[i], x[i + 1]), ab_high = _mm512_unpackhi_ps(x[i], x[i + 1]);
+      const F cd = _mm512_unpacklo_ps(x[i + 2], x[i + 3]), cd_high = _mm512_unpackhi_ps(x[i + 2], x[i + 3]);
+      y[i] = _mm512_shuffle_ps(ab, cd, 0x44);
+      y[i + 1] = _mm512_shuffle_ps(ab, cd, 0xee);
+      y[i + 2] = _mm512_shuffle_ps(ab_high, cd_high, 0x44);
+      y[i + 3] = _mm512_shuffle_ps(ab_high, cd_high, 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const F even_low = _mm512_shuffle_f32x4(y[i], y[i + 4], 0x88), odd_low = _mm512_shuffle_f32x4(y[i], y[i + 4], 0xdd);
+      const F even = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0x88), odd = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0xdd);
+      x[i] = _mm512_shuffle_f32x4(even_low, even, 0x88);
+      x[i + 4] = _mm512_shuffle_f32x4(odd_low, odd, 0x88);
+      x[i + 8] = _mm512_shuffle_f32x4(even_low, even, 0xdd);
+      x[i + 12] = _mm512_shuffle_f32x4(odd_low, odd, 0xdd);
+    }
+  }
 
   static void header(const std::byte* p, F& scale, F& bias) {
     int both;

@@ -12,6 +12,7 @@ struct Neon {
   using F = float32x4_t;
   static constexpr int width = 4;
   static constexpr int strip = 16;  // of 32 registers
+  static constexpr int registers = 32;
 
   static F zero() { return vdupq_n_f32(0.0f); }
   static F set1(float x) { return vdupq_n_f32(x); }
@@ -47,6 +48,14 @@ struct Neon {
     if (n > 2) vst1q_lane_f32(p + 2, x, 2);
   }
   static void stream(float* p, F x) { vst1q_f32(p, x); }  // single vectors have no store past the caches here
+
+  [[gnu::always_inline]] static void transpose(F (&x)[width]) {
+    const float32x4x2_t ab = vtrnq_f32(x[0], x[1]), cd = vtrnq_f32(x[2], x[3]);
+    x[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    x[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    x[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    x[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+  }
 
   static void header(const std::byte* p, F& scale, F& bias) {
     const float32x4_t pair = from_fp16(vcreate_u8(FirstBytes<Neon>::upto8(p, 4)));

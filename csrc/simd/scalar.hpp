@@ -13,6 +13,7 @@ struct Scalar {
   using F = float;
   static constexpr int width = 1;   // elements in an F
   static constexpr int strip = 16;  // accumulators that may be live at once
+  static constexpr int registers = 16;
 
   static F zero() { return 0.0f; }
   static F set1(float x) { return x; }
@@ -43,6 +44,9 @@ struct Scalar {
   static F load(const float* p) { return *p; }
   static void store(float* p, F x) { *p = x; }
   static void stream(float* p, F x) { *p = x; }  // p aligned to sizeof(F)
+
+  // The square matrix whose rows these are, transposed.
+  static void transpose(F (&)[width]) {}
 
   // Scale and bias of a quantised row.
   static void header(const std::byte* p, F& scale, F& bias) {

@@ -9,6 +9,7 @@ import numpy as np
 from recsmith.executor import CpuExecutable, compile
 from recsmith.spec import (
     Bucket,
+    Fuse,
     Interval,
     Model,
     Objective,
@@ -81,6 +82,39 @@ def mixed(model: Model) -> Plan:
     return plan_of(model, Bucket(4, small), Bucket(None, stages))
 
 
+def fused(model: Model, block: int = 16, tuning: Tuning = NO_TUNING, strategy: str = "gm") -> Plan:
+    """All features on both cores, fused with the interaction."""
+    stage = symmetric(model, strategy, tuning).buckets[0].stages[0]
+    return plan_of(model, Bucket(None, (Stage(stage.placements, _fuse(model, block)),)))
+
+
+def fused_alone(model: Model, block: int = 16) -> Plan:
+    """The same on one core."""
+    return plan_of(model, Bucket(None, (Stage(alone(model).buckets[0].stages[0].placements, _fuse(model, block)),)))
+
+
+def owned_then_fused(model: Model, block: int = 16) -> Plan:
+    """Every other feature owned by a core and written out, the rest fused."""
+    return _then_fused(model, owned(model), block)
+
+
+def shards_then_fused(model: Model, block: int = 16) -> Plan:
+    """Every other feature in row shards, the rest fused."""
+    return _then_fused(model, row_shards(model), block)
+
+
+def _then_fused(model: Model, before: Plan, block: int) -> Plan:
+    first = tuple(p for p in before.buckets[0].stages[0].placements if _index(model, p) % 2 == 0)
+    rest = tuple(p for p in symmetric(model).buckets[0].stages[0].placements if _index(model, p) % 2 == 1)
+    stages = (Stage(first), Stage(rest, _fuse(model, block))) if rest else (Stage(first),)
+    return plan_of(model, Bucket(None, stages))
+
+
+def _fuse(model: Model, block: int) -> Fuse:
+    assert model.interaction is not None
+    return Fuse(model.interaction.kind, block)
+
+
 def random_plan(model: Model, seed: int) -> Plan:
     """Every feature's rows x samples cut at random places into rectangles, on random cores with random flows."""
     draw = np.random.default_rng(seed)
@@ -116,6 +150,18 @@ PLANS: dict[str, Callable[[Model], Plan]] = {
     "mixed": mixed,
     "tuned": lambda model: symmetric(model, "gm", Tuning(8, "t1", 16, "stream")),
     "tuned_ahead": lambda model: symmetric(model, "gm", Tuning(24, "t0")),
+}
+
+
+FUSED_PLANS: dict[str, Callable[[Model], Plan]] = {
+    "fused": fused,
+    "fused_one_by_one": lambda model: fused(model, 1),
+    "fused_at_once": lambda model: fused(model, 10_000),
+    "fused_ahead": lambda model: fused(model, 24, Tuning(24, "t1")),
+    "fused_l1_ub": lambda model: fused(model, 16, Tuning(8, "t0"), "l1_ub"),
+    "fused_alone": fused_alone,
+    "owned_then_fused": owned_then_fused,
+    "shards_then_fused": shards_then_fused,
 }
 
 

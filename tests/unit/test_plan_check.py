@@ -14,7 +14,10 @@ from recsmith.spec import (
     Feature,
     ForeignPlanError,
     FormatError,
+    Fuse,
     Gather,
+    Interaction,
+    Mlp,
     Model,
     Objective,
     Plan,
@@ -180,3 +183,77 @@ def test_tables_larger_than_main_memory_are_refused_with_their_bytes(tmp_path):
     problem = small_problem(replace(platform, memories=(tiny, *platform.memories[1:])))
     with pytest.raises(CapacityError, match=r"need 2,624,000 bytes of main memory.* has 2,000,000"):
         check(edited(tmp_path, lambda data: None, problem), problem, ALL)
+
+
+def joined_problem() -> Problem:
+    problem = small_problem()
+    model = replace(
+        problem.model,
+        bottom=Mlp((4, 16), ("relu",), "bottom"),
+        interaction=Interaction("dot"),
+        top=Mlp((19, 1), ("sigmoid",), "top"),
+    )
+    return replace(problem, model=model)
+
+
+def fused(tmp_path, edit=lambda data: None, problem=None, **output) -> tuple[Plan, Problem]:
+    """The symmetric plan with its stage fused, then edited."""
+    problem = problem or joined_problem()
+
+    def change(data):
+        stage = data["buckets"][0]["stages"][0]
+        stage["output"] = {"type": "fuse", "interaction": "dot", "block": 64} | output
+        edit(data)
+
+    return edited(tmp_path, change, problem), problem
+
+
+def test_a_fused_plan_is_a_file_too(tmp_path):
+    plan, problem = fused(tmp_path)
+    check(plan, problem, ALL)
+    assert plan.buckets[0].fused == Fuse("dot", 64)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def _one_core(data):
+    placements(data)[1]["cores"] = [C0]
+
+
+def _row_shards(data):
+    table = placements(data)[1]["shard"]
+    halves = [dict(table, stop=100), dict(table, start=100)]
+    placements(data)[1:] = [dict(placements(data)[1], shard=half, reduce="add") for half in halves]
+
+
+def _another_stage(data):
+    stages = data["buckets"][0]["stages"]
+    stages.append({"placements": [stages[0]["placements"].pop()], "output": {"type": "materialise"}})
+
+
+def _nothing_left(data):
+    stages = data["buckets"][0]["stages"]
+    stages.append(dict(stages[0], placements=[]))
+    stages[0] = dict(stages[0], output={"type": "materialise"})
+
+
+@pytest.mark.parametrize(
+    ("edit", "output", "said"),
+    [
+        (_one_core, {}, "'a' and 'b' are fused, but divide the samples differently"),
+        (_row_shards, {}, "'b' is fused with row shards"),
+        (_another_stage, {}, "fused is not the last"),
+        (_nothing_left, {}, "has no placements"),
+        (lambda data: None, {"block": 0}, "blocks of 0 samples"),
+        (lambda data: None, {"interaction": "cat"}, "fused with a 'cat' interaction; model 'small' has 'dot'"),
+    ],
+)
+def test_what_cannot_be_fused_is_named(tmp_path, edit, output, said):
+    plan, problem = fused(tmp_path, edit, **output)
+    with pytest.raises(PlanError, match=said):
+        check(plan, problem, ALL)
+
+
+def test_a_model_without_interaction_is_not_fused(tmp_path):
+    plan, problem = fused(tmp_path, problem=PROBLEM)
+    with pytest.raises(PlanError, match="model 'small' has none"):
+        check(plan, problem, ALL)

@@ -55,6 +55,7 @@ def compile(
     check_coverage(plan, problem)
     made = lanes.assign(plan, platform)
     buckets = program.buckets(model, plan, made)
+    joint = program.joint(model)
     finish = dense_of(model, weights) if dense is None else dense
     memory = place_tables(model, weights, plan, platform, pages, len(_native.allowed_processors()), progress)
     faults = Faults(model)
@@ -65,6 +66,7 @@ def compile(
         buckets=buckets,
         processors=list(made.processors),
         width=model.width,
+        joint=joint,
         memory=memory.owner,
         fault=faults.fault,
         malformed=faults.malformed,

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Batch, InputError, Jagged, Looked, Model, Prediction
+from recsmith.spec import Batch, InputError, Interacted, Jagged, Looked, Model, Prediction
 
-from .dense import Dense
+from .dense import Dense, Dlrm
 from .memory import TableMemory
 
 
@@ -24,15 +24,18 @@ class CpuExecutable:
             (contiguous; ids and offsets of one integer type). `out` is written to and returned when given. Without
             it the array returned is used again for a later call once nothing refers to it any more. Not for models
             with unpooled features.
+        interact_arrays: the same as far as the top MLP's input:
+            `interact_arrays(values, offsets=None, weights=None, bottom=None, out=None) -> [B, I]`, see `interact`.
     """
 
-    def __init__(self, model: Model, engine: Any, memory: TableMemory, dense: Dense | None) -> None:
+    def __init__(self, model: Model, engine: Any, memory: TableMemory, dense: Dense | Dlrm | None) -> None:
         self.model = model
         self._engine = engine
         self._memory = memory
         self._dense = dense
         self._unpooled = [i for i, feature in enumerate(model.features) if feature.pooling == "none"]
         self.lookup_arrays: Callable[..., NDArray[np.float32]] = engine.lookup
+        self.interact_arrays: Callable[..., NDArray[np.float32]] = engine.interact
 
     @property
     def isa(self) -> str:
@@ -67,6 +70,24 @@ class CpuExecutable:
         """
         return self._lookup(ids, out, rest=False)
 
+    def interact(
+        self, ids: Jagged, bottom: NDArray[np.float32] | None, out: NDArray[np.float32] | None = None
+    ) -> Interacted:
+        """The top MLP's input: the vectors looked up, joined with each other and `bottom` as the model says.
+
+        Where the plan fuses the interaction, blocks of vectors meet in the private cache and are never written out.
+
+        Args:
+            ids: the ids of all features.
+            bottom: [B, E] float32, the bottom MLP's output; None when the model has no bottom MLP.
+            out: [B, I] float32 to write to; its columns must be adjacent.
+
+        Raises:
+            InputError: as `lookup`; or the model has no interaction.
+            IdRangeError: as `lookup`.
+        """
+        return self._interact(ids, bottom, out, rest=False)
+
     def run(self, batch: Batch) -> Prediction:
         """The model's output for the batch.
 
@@ -75,6 +96,10 @@ class CpuExecutable:
         """
         if self._dense is None:
             raise InputError("run", f"model '{self.model.name}' has no dense part", "Call lookup instead.")
+        if isinstance(self._dense, Dlrm):
+            bottom = self._dense.bottom(batch)
+            joined = self._interact(batch.sparse, bottom, self._dense.room(batch.sparse.batch), rest=True)
+            return Prediction(self._dense.top(joined.values), joined.replaced)
         looked = self._lookup(batch.sparse, self._dense.room(batch.sparse.batch), rest=True)
         return Prediction(self._dense.finish(batch, looked), looked.replaced)
 
@@ -98,6 +123,13 @@ class CpuExecutable:
             return Looked(pooled, {}, replaced)
         named = {self.model.features[i].name: array for i in self._unpooled if (array := sequences[i]) is not None}
         return Looked(pooled, named, replaced)
+
+    def _interact(
+        self, ids: Jagged, bottom: NDArray[np.float32] | None, out: NDArray[np.float32] | None, *, rest: bool
+    ) -> Interacted:
+        sequences = self._sequences(ids) if self._unpooled else None
+        found = self._engine.join(ids.values, ids.offsets, ids.weights, ids.batch, bottom, out, sequences, rest)
+        return Interacted(*found)
 
     def _sequences(self, ids: Jagged) -> list[NDArray[np.float32] | None]:
         """An array for each unpooled feature, as long as the offsets say; that they may say so is checked later."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Batch, InputError, Looked, Mlp, Model, PlanError, UnavailableError, Weights
+from recsmith.spec import Batch, InputError, Looked, Mlp, Model, UnavailableError, Weights
 
 from .graph import load_graph
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 # Buffers of batches above this are not kept.
 _KEPT_BYTES = 256 << 20
+# Floats of a cache line.
+_LINE = 16
 
 _Layer: TypeAlias = "tuple[Tensor, Tensor, str]"
 
 
 class Dense(Protocol):
-    """What comes after the look-up."""
+    """What comes after the look-up, when that is not an interaction."""
 
     def room(self, batch: int) -> NDArray[np.float32] | None:
         """Where the look-up should write, [batch, width]; None leaves the choice to the caller."""
@@ -31,7 +33,7 @@ class Dense(Protocol):
         """The model's output; `looked` is the look-up of `batch`, in the array that `room` gave when it gave one."""
 
 
-def dense_of(model: Model, weights: Weights) -> Dense | None:
+def dense_of(model: Model, weights: Weights) -> Dense | Dlrm | None:
     """The dense part of a DLRM or an exported graph; None when the model has none.
 
     Raises:
@@ -47,54 +49,48 @@ def dense_of(model: Model, weights: Weights) -> Dense | None:
 
 
 class Dlrm:
-    """Bottom MLP, interaction, top MLP.
+    """The MLPs below and above the interaction, which is the engine's.
 
-    The look-up writes into a buffer [B, bottom + width] whose first columns are the bottom MLP's, so that nothing is
-    concatenated. Buffers belong to a thread.
+    The engine writes the top MLP's input into a buffer that belongs to the thread.
     """
 
     def __init__(self, model: Model, weights: Weights) -> None:
         self._torch = _import_torch()
         assert model.interaction is not None and model.top is not None
-        self._kind = model.interaction
         self._dense_inputs = model.dense_inputs
         self._bottom = None if model.bottom is None else self._layers(model.bottom, weights)
         self._top = self._layers(model.top, weights)
-        self._skip = 0 if model.bottom is None else model.bottom.widths[-1]
-        self._columns = self._skip + model.width
+        self._columns = model.top.widths[0]
         self._outputs = model.top.widths[-1]
-        self._vectors = self._vectors_of(model) if self._kind.kind == "dot" and self._skip else 0
-        self._pairs = self._pair_index(self._vectors)
         self._own = threading.local()
 
+    def bottom(self, batch: Batch) -> NDArray[np.float32] | None:
+        """The bottom MLP's output [B, E]; None without one.
+
+        Raises:
+            InputError: dense inputs are missing or misshapen.
+        """
+        if self._bottom is None:
+            return None
+        inputs = self._inputs(batch.dense, batch.sparse.batch)
+        with self._torch.inference_mode():
+            values: NDArray[np.float32] = _run(self._bottom, self._torch.from_numpy(inputs)).numpy()
+        return values
+
     def room(self, batch: int) -> NDArray[np.float32]:
-        """The look-up's columns of this thread's buffer."""
-        return self._buffer(batch)[:batch, self._skip :]
+        """[B, I] for the top MLP's input; valid until the thread asks again."""
+        return self._buffer(batch)[:batch, : self._columns]
 
-    def finish(self, batch: Batch, looked: Looked) -> NDArray[np.float32]:
-        """[B], or [B, outputs] for more than one output."""
-        size = len(looked.pooled)
-        torch = self._torch
-        with torch.inference_mode():
-            joined = torch.from_numpy(self._buffer(size)[:size])
-            if self._bottom is not None:
-                joined[:, : self._skip] = _run(self._bottom, torch.from_numpy(self._inputs(batch.dense, size)))
-            out = _run(self._top, self._interact(joined))
-        values: NDArray[np.float32] = out.numpy()
+    def top(self, joined: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The model's output [B], or [B, outputs] for more than one."""
+        with self._torch.inference_mode():
+            values: NDArray[np.float32] = _run(self._top, self._torch.from_numpy(joined)).numpy()
         return values[:, 0] if self._outputs == 1 else values
-
-    def _interact(self, joined: Tensor) -> Tensor:
-        if not self._vectors:
-            return joined
-        batch = len(joined)
-        x = joined.view(batch, self._vectors, self._skip)
-        products = self._torch.bmm(x, x.transpose(1, 2)).view(batch, self._vectors**2)
-        return self._torch.cat([joined[:, : self._skip], products.index_select(1, self._pairs)], dim=1)
 
     def _buffer(self, batch: int) -> NDArray[np.float32]:
         buffer: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
         if buffer is None or len(buffer) < batch:
-            buffer = _aligned(max(batch, 1), self._columns)
+            buffer = _aligned(max(batch, 1), -(-self._columns // _LINE) * _LINE)
             if buffer.nbytes <= _KEPT_BYTES or not hasattr(self._own, "buffer"):
                 self._own.buffer = buffer
         return buffer
@@ -116,18 +112,6 @@ class Dlrm:
             weight, bias = (self._torch.from_numpy(np.array(weights.dense[name], np.float32)) for name in names)
             found.append((weight, bias, activation))
         return found
-
-    def _vectors_of(self, model: Model) -> int:
-        dims = {model.table_of(feature).dim for feature in model.pooled} | {self._skip}
-        if len(dims) > 1:
-            raise PlanError(
-                "compile", f"a dot interaction needs vectors of one length, found {sorted(dims)}", "Check the model."
-            )
-        return len(model.pooled) + 1
-
-    def _pair_index(self, vectors: int) -> Tensor:
-        rows, columns = np.tril_indices(vectors, 0 if self._kind.self_terms else -1)
-        return self._torch.from_numpy(rows * vectors + columns)
 
 
 def _aligned(rows: int, columns: int) -> NDArray[np.float32]:

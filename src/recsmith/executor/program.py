@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recsmith.spec import Bucket, Feature, Model, Placement, Plan, UnavailableError
+from recsmith.spec import Bucket, Feature, Model, Placement, Plan, PlanError, UnavailableError
 
 from .lanes import Lanes
 from .memory import Placed
@@ -16,6 +16,7 @@ _LEVELS = {"none": 0, "t0": 1, "t1": 2, "nta": 3}
 _POOLINGS = {"sum": 0, "mean": 1, "none": 2}
 _POLICIES = {"error": 0, "clamp": 1, "wrap": 2, "default": 3}
 _MODULO = 4
+_JOINTS = {"dot": 0, "cat": 1}
 
 
 def tables(model: Model, placed: Mapping[str, Placed]) -> list[Any]:
@@ -51,13 +52,43 @@ def features(model: Model) -> list[Any]:
 
 
 def buckets(model: Model, plan: Plan, lanes: Lanes) -> list[Any]:
-    """Per bucket: largest batch, number of stages, tasks in the plan's order.
+    """Per bucket: largest batch, number of stages, tasks in the plan's order, samples a block when the last is fused.
 
     Raises:
-        UnavailableError: the plan asks for a data flow or an output that this executor does not have.
+        UnavailableError: the plan asks for a data flow that this executor does not have.
     """
     numbers = {feature.name: i for i, feature in enumerate(model.features)}
-    return [(bucket.batch_up_to, len(bucket.stages), _tasks(bucket, numbers, lanes)) for bucket in plan.buckets]
+    return [
+        (
+            bucket.batch_up_to,
+            len(bucket.stages),
+            _tasks(bucket, numbers, lanes),
+            bucket.fused.block if bucket.fused else 0,
+        )
+        for bucket in plan.buckets
+    ]
+
+
+def joint(model: Model) -> tuple[int, bool, int] | None:
+    """The interaction: kind, self terms, length of the bottom MLP's output; None when the model has none.
+
+    Without a bottom MLP vectors are concatenated.
+
+    Raises:
+        PlanError: a dot interaction of vectors of several lengths.
+    """
+    kind = model.interaction
+    if kind is None:
+        return None
+    first = 0 if model.bottom is None else model.bottom.widths[-1]
+    if kind.kind == "cat" or not first:
+        return _JOINTS["cat"], False, first
+    dims = {model.table_of(feature).dim for feature in model.pooled} | {first}
+    if len(dims) > 1:
+        raise PlanError(
+            "compile", f"a dot interaction needs vectors of one length, found {sorted(dims)}", "Check the model."
+        )
+    return _JOINTS["dot"], kind.self_terms, first
 
 
 def _policy(feature: Feature) -> int:
@@ -69,8 +100,6 @@ def _tasks(bucket: Bucket, numbers: Mapping[str, int], lanes: Lanes) -> list[Any
     alone = len(bucket.cores) == 1
     found = []
     for at, stage in enumerate(bucket.stages):
-        if type(stage.output).__name__ != "Materialise":
-            raise UnavailableError("compile", "this executor cannot fuse look-ups with the interaction", "Materialise.")
         for placement in stage.placements:
             if placement.strategy not in _FLOWS:
                 raise UnavailableError(

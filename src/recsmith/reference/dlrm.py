@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Interaction, Mlp, Model, Weights
+from recsmith.spec import Interaction, Jagged, Mlp, Model, Weights
+
+from .oracle import lookup
 
 
 def mlp(part: Mlp, weights: Weights, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -31,12 +33,27 @@ def interact(
     """
     batch = vectors_BFE.shape[0]
     if kind.kind == "cat" or bottom_BE is None:
-        flat = vectors_BFE.reshape(batch, -1)
+        flat = vectors_BFE.reshape(batch, vectors_BFE.shape[1] * vectors_BFE.shape[2])
         return flat if bottom_BE is None else np.concatenate([bottom_BE, flat], axis=1)
     x_BFE = np.concatenate([bottom_BE[:, None, :], vectors_BFE], axis=1)
     products_BFF = x_BFE @ x_BFE.transpose(0, 2, 1)
     i, j = np.tril_indices(x_BFE.shape[1], 0 if kind.self_terms else -1)
     return np.concatenate([bottom_BE, products_BFF[:, i, j]], axis=1)
+
+
+def joined(model: Model, weights: Weights, ids: Jagged, bottom_BE: NDArray[np.floating] | None) -> NDArray[np.float64]:
+    """The top MLP's input [B, I] from ids and the bottom MLP's output: look-up, then interaction."""
+    assert model.interaction is not None
+    pooled_BW, _ = lookup(model, weights, ids)
+    bottom = None if bottom_BE is None else bottom_BE.astype(np.float64)
+    return interact(model.interaction, bottom, _vectors(model, pooled_BW))
+
+
+def _vectors(model: Model, pooled_BW: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[B, F, E] for products, [B, 1, W] to be concatenated."""
+    if model.interaction is not None and model.interaction.kind == "dot" and model.bottom is not None:
+        return pooled_BW.reshape(len(pooled_BW), len(model.pooled), model.bottom.widths[-1])
+    return pooled_BW[:, None, :]
 
 
 def forward(
@@ -45,8 +62,5 @@ def forward(
     """The model's output [B] from dense inputs and the look-up's output."""
     assert model.interaction is not None and model.top is not None
     bottom_BE = None if model.bottom is None else mlp(model.bottom, weights, dense_BD.astype(np.float64))
-    if model.interaction.kind == "dot":
-        vectors = pooled_BW.reshape(len(pooled_BW), len(model.pooled), -1)
-    else:
-        vectors = pooled_BW[:, None, :]
+    vectors = _vectors(model, pooled_BW)
     return mlp(model.top, weights, interact(model.interaction, bottom_BE, vectors))[:, 0]

@@ -1,6 +1,6 @@
 """What things are: the nouns of recsmith. Imports the standard library, numpy and msgspec only."""
 
-from .batch import Batch, Jagged, Looked, Prediction
+from .batch import Batch, Interacted, Jagged, Looked, Prediction
 from .check import check
 from .errors import (
     CapacityError,
@@ -61,6 +61,7 @@ __all__ = [
     "IdMap",
     "IdRangeError",
     "InputError",
+    "Interacted",
     "Interaction",
     "Interval",
     "Jagged",

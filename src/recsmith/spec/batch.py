@@ -57,6 +57,19 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class Interacted:
+    """The interaction's output, which is the top MLP's input.
+
+    Attributes:
+        values: [B, I] float32: the bottom MLP's output, then pairwise products (`dot`) or vectors (`cat`).
+        replaced: ids that an `out_of_range` policy replaced.
+    """
+
+    values: NDArray[np.float32]
+    replaced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The model's output.
 

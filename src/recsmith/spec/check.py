@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from .errors import CapacityError, ForeignPlanError, PlanError
 from .model import Table
-from .plan import Bucket, Placement, Plan, Problem, Shard
+from .plan import Bucket, Fuse, Placement, Plan, Problem, Shard, Stage
 from .platform import Role
 from .protocols import Strategy
 
@@ -70,6 +70,49 @@ def check_coverage(plan: Plan, problem: Problem) -> None:
         for placement in placements:
             _check_names(placement, problem)
         _check_features(placements, problem)
+        _check_fusion(bucket, problem)
+
+
+def _check_fusion(bucket: Bucket, problem: Problem) -> None:
+    """Only a bucket's last stage may be fused, and its cores must have all vectors of the samples they serve."""
+    model = problem.model
+    for at, stage in enumerate(bucket.stages):
+        if not isinstance(stage.output, Fuse):
+            continue
+        wanted = None if model.interaction is None else model.interaction.kind
+        if stage.output.interaction != wanted:
+            raise PlanError(
+                "plan",
+                f"a stage is fused with a '{stage.output.interaction}' interaction; model '{model.name}' has "
+                f"{'none' if wanted is None else repr(wanted)}",
+                "Materialise the stage, or name the model's interaction.",
+            )
+        if at + 1 < len(bucket.stages):
+            raise PlanError("plan", "a stage that is fused is not the last of its bucket", "Put it last.")
+        if stage.output.block < 1:
+            raise PlanError(
+                "plan", f"a fused stage works on blocks of {stage.output.block} samples", "Take 1 or more at a time."
+            )
+        _check_fused_stage(stage, problem)
+
+
+def _check_fused_stage(stage: Stage, problem: Problem) -> None:
+    if not stage.placements:
+        raise PlanError("plan", "a stage that is fused has no placements", "Remove it: nothing is left to fuse.")
+    first = stage.placements[0]
+    poolings = {op.feature: op.pooling for op in problem.ops}
+    for placement in stage.placements:
+        if (placement.cores, placement.samples) != (first.cores, first.samples):
+            raise PlanError(
+                "plan",
+                f"features '{first.feature}' and '{placement.feature}' are fused, but divide the samples differently",
+                "Give them the same cores and samples, or materialise one of them in a stage before.",
+            )
+        if placement.reduce != "none" or poolings[placement.feature] == "none":
+            kind = "row shards" if placement.reduce != "none" else "no pooling"
+            raise PlanError(
+                "plan", f"feature '{placement.feature}' is fused with {kind}", "Materialise it in a stage before."
+            )
 
 
 def _check_names(placement: Placement, problem: Problem) -> None:

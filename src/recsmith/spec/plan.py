@@ -85,14 +85,23 @@ class Materialise(Record, frozen=True, tag="materialise"):
 
 
 class Fuse(Record, frozen=True, tag="fuse"):
-    """Feed blocks of `block` samples to the interaction while they are in the private cache."""
+    """Feed the vectors of `block` samples at a time to the interaction, from the private cache; write its output only.
+
+    The interaction takes the vectors of earlier stages from where they were written. A plain look-up with the same
+    plan writes all vectors.
+    """
 
     interaction: Literal["dot", "cat"]
     block: int
 
 
 class Stage(Record, frozen=True):
-    """Placements that run side by side; a barrier follows each stage."""
+    """Placements that run side by side; a barrier follows each stage.
+
+    Attributes:
+        output: `Fuse` only in a bucket's last stage, whose placements then all divide the samples alike. Without it
+            the interaction follows the last barrier, each core serving a part of the samples.
+    """
 
     placements: tuple[Placement, ...]
     output: Materialise | Fuse = Materialise()
@@ -112,6 +121,12 @@ class Bucket(Record, frozen=True):
         """The cores it uses, in order of first mention."""
         placements = (placement for stage in self.stages for placement in stage.placements)
         return tuple(dict.fromkeys(core for placement in placements for core in placement.cores))
+
+    @property
+    def fused(self) -> Fuse | None:
+        """How the last stage is fused with the interaction, if it is."""
+        output = self.stages[-1].output if self.stages else None
+        return output if isinstance(output, Fuse) else None
 
 
 class Predicted(Record, frozen=True):
