@@ -19,6 +19,7 @@ READERS = Registry(
         "parquet": "recsmith.data.readers.parquet:rows",
         "criteo_tsv": "recsmith.data.readers.criteo:tsv_rows",
         "criteo_parquet": "recsmith.data.readers.criteo:parquet_rows",
+        "avazu": "recsmith.data.readers.avazu:rows",
         "movielens": "recsmith.data.readers.movielens:rows",
     },
 )
