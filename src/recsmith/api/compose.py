@@ -9,7 +9,7 @@ from typing import Any
 from recsmith.cost import COSTS
 from recsmith.planner import PLANNERS
 from recsmith.platforms import load as open_platform
-from recsmith.representations import REPRESENTATIONS
+from recsmith.representations import lower
 from recsmith.spec import Executable, Model, Objective, Plan, Platform, Problem, Strategy, Weights, Workload, check
 from recsmith.strategies import STRATEGIES
 
@@ -53,13 +53,12 @@ def measure(platform: Platform | None = None, **options: Any) -> Platform:
 
 
 def problem(model: Model, platform: Platform, workloads: Workload | Objective | Iterable[Workload]) -> Problem:
-    """What a planner is asked: every feature held as a table, looked up as the workloads say."""
+    """What a planner is asked: every feature as its representation lowers it, looked up as the workloads say."""
     if isinstance(workloads, Workload):
         workloads = Objective((workloads,))
     elif not isinstance(workloads, Objective):
         workloads = Objective(tuple(workloads))
-    lower = REPRESENTATIONS["table"]().lower
-    ops = tuple(op for feature in model.features for op in lower(feature))
+    ops = tuple(op for feature in model.features for op in lower(feature, model))
     return Problem(model, ops, workloads, platform)
 
 

@@ -75,7 +75,7 @@ class Pricer:
         self.problem = problem
         self.strategies = strategies
         self.cost = cost
-        self.ops: dict[str, Gather] = {op.feature: op for op in problem.ops}
+        self.ops: dict[str, Gather] = {op.feature: op for op in problem.gathers}
         self._tables = {table.name: table for table in problem.model.tables}
         self._accesses: dict[tuple[str, str], Access] = {}
         self._works: dict[tuple[object, ...], Work] = {}

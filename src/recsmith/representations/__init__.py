@@ -1,5 +1,6 @@
-"""Ways to hold a feature's embeddings. The menu."""
+"""Ways to hold a feature's embeddings. The menu, and two calls over it."""
 
-from recsmith.spec import Registry
+from .holding import build, hold, lower
+from .menu import REPRESENTATIONS
 
-REPRESENTATIONS = Registry("representation", {"table": "recsmith.representations.table:TableRepresentation"})
+__all__ = ["REPRESENTATIONS", "build", "hold", "lower"]

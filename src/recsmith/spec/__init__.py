@@ -15,7 +15,7 @@ from .errors import (
     UnknownNameError,
 )
 from .model import Feature, Graph, GraphInput, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
-from .ops import Gather, Op
+from .ops import Combine, Decode, Gather, Hash, Op
 from .plan import (
     Bucket,
     Fuse,
@@ -33,6 +33,18 @@ from .popularity import Popularity, PopularityClass
 from .protocols import CostModel, Executable, Ledger, Planner, Progress, Representation, Strategy
 from .record import Record
 from .registry import Registry
+from .representation import (
+    Choice,
+    Computed,
+    Dhe,
+    Hybrid,
+    MixedDimension,
+    Parameter,
+    QuotientRemainder,
+    Rows,
+    Select,
+    Single,
+)
 from .row_format import RowDtype, RowFormat
 from .weights import Weights
 from .work import Estimate, Measurement, Request, Stream, Work
@@ -44,9 +56,14 @@ __all__ = [
     "Bucket",
     "CapacityError",
     "CheckpointError",
+    "Choice",
+    "Combine",
+    "Computed",
     "Core",
     "CostModel",
     "Curve",
+    "Decode",
+    "Dhe",
     "Distribution",
     "Estimate",
     "Executable",
@@ -58,6 +75,8 @@ __all__ = [
     "Gather",
     "Graph",
     "GraphInput",
+    "Hash",
+    "Hybrid",
     "IdMap",
     "IdRangeError",
     "InputError",
@@ -70,11 +89,13 @@ __all__ = [
     "Materialise",
     "Measurement",
     "Memory",
+    "MixedDimension",
     "Mlp",
     "Model",
     "Objective",
     "Op",
     "Overheads",
+    "Parameter",
     "Placement",
     "Plan",
     "PlanError",
@@ -88,6 +109,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Provenance",
+    "QuotientRemainder",
     "Record",
     "RecsmithError",
     "Registry",
@@ -96,7 +118,10 @@ __all__ = [
     "Role",
     "RowDtype",
     "RowFormat",
+    "Rows",
+    "Select",
     "Shard",
+    "Single",
     "Stage",
     "Strategy",
     "Stream",

@@ -100,7 +100,7 @@ def _check_fused_stage(stage: Stage, problem: Problem) -> None:
     if not stage.placements:
         raise PlanError("plan", "a stage that is fused has no placements", "Remove it: nothing is left to fuse.")
     first = stage.placements[0]
-    poolings = {op.feature: op.pooling for op in problem.ops}
+    poolings = {op.feature: op.pooling for op in problem.gathers}
     for placement in stage.placements:
         if (placement.cores, placement.samples) != (first.cores, first.samples):
             raise PlanError(
@@ -117,7 +117,7 @@ def _check_fused_stage(stage: Stage, problem: Problem) -> None:
 
 def _check_names(placement: Placement, problem: Problem) -> None:
     cores = [core.id for core in problem.platform.cores]
-    tables = {op.feature: op.table for op in problem.ops}
+    tables = {op.feature: op.table for op in problem.gathers}
     feature = placement.feature
     if feature not in tables:
         raise PlanError("plan", f"feature '{feature}' is not in the model", "Remove its placement.")
@@ -145,7 +145,7 @@ def _check_features(placements: Sequence[Placement], problem: Problem) -> None:
     by_feature: dict[str, list[Placement]] = defaultdict(list)
     for placement in placements:
         by_feature[placement.feature].append(placement)
-    for op in problem.ops:
+    for op in problem.gathers:
         rows = problem.model.table(op.table).rows
         _check_rectangles(op.feature, rows, by_feature.get(op.feature, []))
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from .errors import PlanError
 from .record import Record
+from .representation import Computed, Parameter
 from .row_format import RowFormat
 
 Pooling = Literal["sum", "mean", "none"]
@@ -14,17 +15,35 @@ Activation = Literal["relu", "sigmoid", "none"]
 
 
 class Table(Record, frozen=True):
-    """One embedding table of shape [rows, dim]."""
+    """One embedding table: ids 0 to rows - 1, each with a vector of `dim` elements.
+
+    Attributes:
+        format: how the rows are stored.
+        computed: how they are computed instead, in float32; None when they are stored.
+    """
 
     name: str
     rows: int
     dim: int
     format: RowFormat = RowFormat()
+    computed: Computed | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What a computed table needs; empty when rows are stored."""
+        return () if self.computed is None else self.computed.parameters(self.rows, self.dim)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows as stored."""
+        """Bytes of all rows as stored, or of what they are computed from."""
+        if self.computed is not None:
+            return sum(parameter.nbytes for parameter in self.parameters)
         return self.rows * self.format.stride_bytes(self.dim)
+
+    @property
+    def flops(self) -> int:
+        """Operations that computing one row takes; 0 when rows are stored."""
+        return 0 if self.computed is None else self.computed.flops(self.dim)
 
 
 class IdMap(Record, frozen=True):
@@ -51,6 +70,8 @@ class Feature(Record, frozen=True):
         pooling: how a bag's rows become one vector; `none` keeps one vector per id.
         weighted: whether each id comes with a weight of its own (sum pooling only).
         padding_id: rows of this id add nothing and are left out of a mean's count.
+        beside: a second table (hybrid): the bag's vector from it enters the interaction as well. Not for
+            pooling `none`.
     """
 
     name: str
@@ -59,6 +80,7 @@ class Feature(Record, frozen=True):
     weighted: bool = False
     padding_id: int | None = None
     id_map: IdMap = IdMap()
+    beside: str | None = None
 
 
 class Mlp(Record, frozen=True, tag="mlp"):
@@ -164,8 +186,15 @@ class Model(Record, frozen=True):
         return tuple(feature for feature in self.features if feature.pooling != "none")
 
     @property
+    def vectors(self) -> tuple[tuple[Feature, Table], ...]:
+        """Feature and table of each vector of the look-up's output: pooled features in order, then those beside."""
+        first = [(feature, self.table(feature.table)) for feature in self.pooled]
+        second = [(feature, self.table(feature.beside)) for feature in self.pooled if feature.beside is not None]
+        return (*first, *second)
+
+    @property
     def columns(self) -> dict[str, int]:
-        """First column of each pooled feature in the look-up's output."""
+        """First column of each pooled feature's (first) vector in the look-up's output."""
         found, column = {}, 0
         for feature in self.pooled:
             found[feature.name] = column
@@ -174,8 +203,13 @@ class Model(Record, frozen=True):
 
     @property
     def width(self) -> int:
-        """Columns of the look-up's output: the dims of all pooled features added up."""
-        return sum(self.table_of(feature).dim for feature in self.pooled)
+        """Columns of the look-up's output: the dims of all vectors added up."""
+        return sum(table.dim for _, table in self.vectors)
+
+    @property
+    def computes(self) -> bool:
+        """Whether some vectors are computed, or a feature has two; look-ups alone do not serve such a model."""
+        return any(table.computed is not None for table in self.tables) or any(f.beside for f in self.features)
 
     @property
     def nbytes(self) -> int:

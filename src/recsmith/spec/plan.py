@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 from .model import Model
-from .ops import Op
+from .ops import Gather, Op
 from .platform import Platform, Tuning
 from .record import Record
 from .work import Estimate
@@ -24,6 +24,11 @@ class Problem(Record, frozen=True):
     ops: tuple[Op, ...]
     objective: Objective
     platform: Platform
+
+    @property
+    def gathers(self) -> tuple[Gather, ...]:
+        """The ops that strategies serve; what is computed is no strategy's business."""
+        return tuple(op for op in self.ops if isinstance(op, Gather))
 
 
 class Shard(Record, frozen=True):

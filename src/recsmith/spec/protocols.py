@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Batch, Jagged, Looked, Prediction
-from .model import Feature, Table
+from .model import Feature, Model, Table
 from .ops import Gather, Op
 from .plan import Plan, Problem, Shard
 from .platform import Platform, Role
+from .representation import Choice
 from .work import Estimate, Work
 from .workload import Access
 
@@ -23,11 +24,14 @@ class Representation(Protocol):
 
     name: str
 
-    def lower(self, feature: Feature) -> tuple[Op, ...]:
-        """The ops that compute the feature's vector."""
+    def hold(self, model: Model, features: Sequence[str], choice: Choice | None = None) -> Model:
+        """`model` with the tables of `features` held this way, as `choice` says (None: the usual settings)."""
 
-    def nbytes(self, table: Table) -> int:
-        """Bytes of its parameters for `table`."""
+    def lower(self, feature: Feature, model: Model) -> tuple[Op, ...]:
+        """The ops that compute the feature's vectors."""
+
+    def build(self, table: Table, seed: int) -> dict[str, NDArray[np.generic]]:
+        """Untrained arrays of one of its tables: parameters by name, or `rows` as stored."""
 
 
 class Ledger(Protocol):

@@ -17,6 +17,8 @@ class Weights:
     Attributes:
         tables: table name to its rows: [rows, dim] of float32 or float16 for those formats, [rows, dim] of
             uint16 bit patterns for bf16, [rows, stride] of uint8 for quantised rows.
+        parameters: `{table}.{parameter}` to array, for computed tables: float32, or int64 where
+            `spec.Parameter` says so.
         dense: parameter name to array, for `Mlp` parts.
         files: name of an exported graph or a vocabulary, as the `Model` refers to it, to its bytes or to the
             path where it lies.
@@ -25,3 +27,9 @@ class Weights:
     tables: Mapping[str, NDArray[np.generic]]
     dense: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    parameters: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def of(self, table: str) -> dict[str, NDArray[np.generic]]:
+        """The parameters of the computed table called `table`, by their own names."""
+        head = f"{table}."
+        return {name.removeprefix(head): array for name, array in self.parameters.items() if name.startswith(head)}
