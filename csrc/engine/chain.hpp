@@ -66,6 +66,9 @@ class Chain {
     pending_ = nullptr;
   }
 
+  // Somebody else stored past the caches on this core.
+  void fence_if(bool streamed) { streamed_ |= streamed; }
+
   // Runs the call at hand, and lets others see what was stored past the caches.
   void finish() {
     flush();

@@ -7,6 +7,7 @@
 
 #include "engine/chain.hpp"
 #include "engine/expect.hpp"
+#include "engine/listing.hpp"
 
 namespace recsmith::engine {
 
@@ -29,11 +30,17 @@ class Lane {
     end_ = end;
     while (begin < end) {
       const Task* after = begin + 1;
-      while (after < end && begin->tuning.block > 0 && after->tuning.block == begin->tuning.block &&
-             after->share == begin->share) {
-        ++after;
+      if (begin->neighbours >= Listing<Index>::fewest) {
+        after = begin + begin->neighbours;
+        if (!run_listed(begin, after)) return false;
+      } else {
+        while (after < end && begin->tuning.block > 0 && after->tuning.block == begin->tuning.block &&
+               after->share == begin->share && after->neighbours < Listing<Index>::fewest) {
+          ++after;
+        }
+        const Share& share = begin->share;
+        if (!run_blocks(begin, after, share.first(input_.batch), share.last(input_.batch))) return false;
       }
-      if (!run_blocks(begin, after)) return false;
       begin = after;
     }
     chain_.finish();
@@ -52,9 +59,31 @@ class Lane {
     return std::max<std::int64_t>(std::min(bags, checked_ids / length), 8);
   }
 
-  // Blocks of samples, and in each block all tasks.
-  bool run_blocks(const Task* begin, const Task* end) {
+  // Neighbours sample by sample, a block of samples at a time. Blocks with other than one valid id each go the long way.
+  bool run_listed(const Task* begin, const Task* end) {
+    chain_.flush();
+    Listing<Index> listing(input_, functions_, features_, begin, end, scratch_.addresses);
     const std::int64_t first = begin->share.first(input_.batch), last = begin->share.last(input_.batch);
+    const std::int64_t size = begin->tuning.block;
+    listing.list(first, std::min(last, first + size));
+    for (std::int64_t s0 = first; s0 < last; s0 += size) {
+      const std::int64_t s1 = std::min(last, s0 + size), s2 = std::min(last, s1 + size);
+      for (const Task* task = begin; task < end && s2 < last; ++task) {
+        expect(input_, task->feature, s2, std::min(last, s2 + size), 1);
+      }
+      const bool listed = listing.turn(s1, s2);
+      if (listed) {
+        listing.copy(s0, s1);
+      } else if (!run_blocks(begin, end, s0, s1)) {
+        return false;
+      }
+    }
+    chain_.fence_if(begin->tuning.stream);
+    return true;
+  }
+
+  // Blocks of the samples [first, last), and in each block all tasks.
+  bool run_blocks(const Task* begin, const Task* end, std::int64_t first, std::int64_t last) {
     bag_length_ = mean_length(input_, begin->feature, first, last);
     const std::int64_t size = step(*begin, last - first);
     for (std::int64_t s0 = first; s0 < last; s0 += size) {

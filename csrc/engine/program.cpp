@@ -40,6 +40,8 @@ Task bind_task(const TaskSpec& spec, std::int32_t number, const Feature& feature
   task.tuning = spec.tuning;
   task.sharded = task.rows.count != feature.rows.count;
   task.direct = true;
+  task.neighbours = 1;
+  task.copy_listed = target.listed(feature.rows.type, feature.rows.dim);
   task.whole = spec.flow == Flow::gm_ub || spec.flow == Flow::l1_ub;
   return task;
 }
@@ -99,6 +101,29 @@ void check_fused(const Bucket& bucket, const std::vector<Feature>& features) {
   }
 }
 
+// Whether every id of the task's is a vector of the output, as long as each bag holds one.
+bool copies(const Task& task, const Feature& feature) {
+  return task.tuning.block > 0 && !task.whole && !task.sharded && feature.plain() && feature.policy != Policy::modulo;
+}
+
+// Whether `next` continues what `task` writes.
+bool continues(const Task& task, const Task& next, const std::vector<Feature>& features) {
+  return next.rows.dim == task.rows.dim && next.rows.type == task.rows.type && next.share == task.share &&
+         next.tuning.block == task.tuning.block && next.tuning.stream == task.tuning.stream &&
+         features[next.feature].column == features[task.feature].column + task.rows.dim;
+}
+
+void find_neighbours(std::vector<Task>& tasks, std::size_t begin, std::size_t end,
+                     const std::vector<Feature>& features) {
+  for (std::size_t t = end; t-- > begin;) {
+    Task& task = tasks[t];
+    if (t + 1 == end || !copies(task, features[task.feature])) continue;
+    const Task& next = tasks[t + 1];
+    if (!copies(next, features[next.feature]) || !continues(task, next, features)) continue;
+    task.neighbours = next.neighbours + 1;
+  }
+}
+
 std::int64_t parallel_from(const Bucket& bucket) {
   for (std::int64_t batch = 1; batch <= 64; ++batch) {
     int busy = 0;
@@ -138,7 +163,11 @@ Bucket bind(const BucketSpec& spec, const std::vector<Feature>& features, const 
     bucket.plain &= !bucket.tasks.back().sharded && features[spec.tasks[t].feature].plain();
   }
   std::int32_t end = 0;
-  for (std::int32_t& unit_end : bucket.unit_ends) unit_end = end = std::max(end, unit_end);
+  for (std::int32_t& unit_end : bucket.unit_ends) {
+    const std::int32_t begin = end;
+    unit_end = end = std::max(end, unit_end);
+    find_neighbours(bucket.tasks, begin, end, features);
+  }
   plan_sums(spec, features, bucket);
   if (bucket.block > 0) check_fused(bucket, features);
   if (bucket.lanes > 1) bucket.parallel_from = parallel_from(bucket);

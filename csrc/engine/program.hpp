@@ -85,6 +85,8 @@ struct Task {
   bool sharded;  // its ids are a part of the feature's
   bool direct;   // writes to the output; other sharded tasks write partial sums of their own
   bool whole;    // the kernel wants all samples at once
+  std::int32_t neighbours;  // tasks from this one on that can be written sample by sample together
+  CopyListed copy_listed;
 
   template <class Index>
   Kernel<Index> kernel() const {

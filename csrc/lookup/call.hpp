@@ -54,4 +54,20 @@ struct Call {
 template <class Index>
 using Kernel = void (*)(const Call<Index>&);
 
+// One row each of neighbouring features of one dim and type, for a run of samples.
+struct Listed {
+  const std::byte* const* rows;   // [samples, features]
+  const std::byte* const* ahead;  // as many to prefetch meanwhile, or null
+  std::int64_t samples;
+  std::int32_t features;
+  std::int32_t dim;
+  float* out;               // [samples, features * dim], samples out_stride floats apart
+  std::int64_t out_stride;
+  bool stream;              // store past the caches; the caller fences
+  bool aligned;             // rows start at cache lines
+  Prefetch level;
+};
+
+using CopyListed = void (*)(const Listed&);
+
 }  // namespace recsmith

@@ -8,17 +8,21 @@
 
 namespace recsmith {
 
-inline constexpr std::int64_t check_block = 64;
+// Position of the first block of N from `i` on in which something is bad, or of what is left.
+template <int N, class Bad>
+[[gnu::always_inline]] inline std::int64_t skip_good(std::int64_t i, std::int64_t n, Bad bad) {
+  for (; i + N <= n; i += N) {
+    unsigned found = 0;
+    for (std::int64_t k = 0; k < N; ++k) found |= bad(i + k) ? 1u : 0u;
+    if (found != 0) break;
+  }
+  return i;
+}
 
 // Position of the first i < n with bad(i), or n.
 template <class V, class Bad>
 [[gnu::always_inline]] inline std::int64_t first(std::int64_t n, Bad bad) {
-  std::int64_t i = 0;
-  for (; i + check_block <= n; i += check_block) {
-    unsigned found = 0;
-    for (std::int64_t k = 0; k < check_block; ++k) found |= bad(i + k) ? 1u : 0u;
-    if (found != 0) break;
-  }
+  std::int64_t i = skip_good<16>(skip_good<64>(0, n, bad), n, bad);
   while (i < n && !bad(i)) ++i;
   return i;
 }

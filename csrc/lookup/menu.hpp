@@ -7,6 +7,7 @@
 #include "lookup/gm_ub.hpp"
 #include "lookup/l1.hpp"
 #include "lookup/l1_ub.hpp"
+#include "lookup/listed.hpp"
 #include "lookup/target.hpp"
 
 namespace recsmith {
@@ -60,7 +61,7 @@ constexpr IndexFunctions<Index> functions() {
 
 template <class V>
 constexpr Target target(const char* name, bool (*supported)()) {
-  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>()};
+  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>(), listed<V>};
 }
 
 }  // namespace recsmith

@@ -10,9 +10,12 @@ template <class V>
 class Writer {
  public:
   template <class Index>
-  explicit Writer(const Call<Index>& call)
-      : stream_(call.stream && reinterpret_cast<std::uintptr_t>(call.out) % sizeof(typename V::F) == 0 &&
-                call.out_stride % V::width == 0) {}
+  explicit Writer(const Call<Index>& call) : Writer(call.stream, call.out, call.out_stride) {}
+
+  // For vectors at `out` and multiples of `spacing` floats from there.
+  Writer(bool stream, const float* out, std::int64_t spacing)
+      : stream_(stream && reinterpret_cast<std::uintptr_t>(out) % sizeof(typename V::F) == 0 &&
+                spacing % V::width == 0) {}
 
   [[gnu::always_inline]] void operator()(float* out, typename V::F x) const {
     if (stream_) {

@@ -27,6 +27,7 @@ struct Target {
   bool (*supported)();   // by this processor
   IndexFunctions<std::int32_t> int32;
   IndexFunctions<std::int64_t> int64;
+  CopyListed (*listed)(RowType, std::int32_t dim);  // never null
 };
 
 // All targets compiled in, slowest first; `scalar` is always supported.
