@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith.cost import COSTS
-from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.curves import CurveSpeeds
 from recsmith.cost.fitted import FittedCost
 from recsmith.cost.roofline import RooflineCost
@@ -13,7 +12,7 @@ from recsmith.testing.machines import MIB, cached_machine, scratchpad_machine
 
 CORE = "node0/cpu0/c0"
 OTHER = "node0/cpu0/c1"
-COST = FittedCost(fit=Coefficients())
+COST = FittedCost()
 
 
 def gather(rows, count=1000.0, role="global", name="t", **more) -> Work:
@@ -86,35 +85,53 @@ def test_streams_come_from_the_level_that_holds_the_table():
 def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
     platform, cost = cached_machine(), COST
     small = only(cost.loads(platform, {CORE: [Work(written_bytes=1000)]})[CORE])
-    assert small.breakdown["output"] == pytest.approx(1000 * 1e-11)
+    assert small.breakdown["output columns l1"] == pytest.approx(1000 * 1e-11)
     big = Work(written_bytes=200 * MIB)
     past = Work(written_bytes=200 * MIB, tuning=Tuning(stores="stream"))
-    assert only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown["output"] == pytest.approx(200 * MIB * 1e-10)
-    assert only(cost.loads(platform, {CORE: [past]})[CORE]).breakdown["output"] == pytest.approx(200 * MIB * 1.2e-10)
+    in_ram = only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown
+    assert in_ram["output columns ram"] == pytest.approx(200 * MIB * 1e-10)
+    streamed = only(cost.loads(platform, {CORE: [past]})[CORE]).breakdown
+    assert streamed["output columns past caches"] == pytest.approx(200 * MIB * 1.2e-10)
 
 
-def test_coefficients_scale_what_is_hidden():
+def test_vectors_written_sample_by_sample_pay_for_addresses_and_not_for_gaps():
     platform = cached_machine()
-    work = gather(100, written_bytes=1000, ids_bytes=800)
-    fit = Coefficients(ids=0.5, near_write=0.25, setup_s=1e-6, short_ids=10)
-    parts = only(FittedCost(fit=fit).loads(platform, {CORE: [work]})[CORE]).breakdown
-    assert parts["ids"] == pytest.approx(0.5 * 800 * 1e-10)
-    assert parts["output"] == pytest.approx(0.25 * 1000 * 1e-11)
-    assert parts["task"] == pytest.approx(5e-8 + 1e-6)
+    columns = (Curve("write", 128, 1, "huge", 3e-11),)
+    memories = tuple(replace(m, curves=m.curves + columns) for m in platform.memories)
+    platform = replace(platform, memories=memories)
+    work = gather(100, count=10.0, written_bytes=1280, vectors=10.0)
+    apart = only(COST.loads(platform, {CORE: [work]})[CORE]).breakdown
+    listed = only(COST.loads(platform, {CORE: [replace(work, tuning=Tuning(block=64))]})[CORE]).breakdown
+    assert apart["output columns l1"] == pytest.approx(1280 * 3e-11) and "addresses" not in apart
+    assert listed["output in order l1"] == pytest.approx(1280 * 1e-11)
+    assert listed["addresses"] == pytest.approx(10 * 1e-9)
+
+
+def test_factors_of_the_platform_scale_its_parts():
+    factors = {"ids": 0.5, "output columns l1": 0.25, "setup": 20.0, "handoff": 3.0}
+    platform = replace(cached_machine(), factors=factors)
+    work = gather(100, written_bytes=1000, ids_bytes=8000)
+    parts = only(COST.loads(platform, {CORE: [work]})[CORE]).breakdown
+    assert parts["ids"] == pytest.approx(0.5 * 8000 * 1e-10)
+    assert parts["output columns l1"] == pytest.approx(0.25 * 1000 * 1e-11)
+    assert parts["setup"] == pytest.approx(1e-6)
+    assert parts["task"] == pytest.approx(5e-8)
+    both = COST.loads(platform, {CORE: [work], OTHER: [work]})
+    assert COST.total(platform, both).breakdown["handoff"] == pytest.approx(3e-6)
 
 
 def test_few_ids_on_one_core_take_the_short_cut():
-    platform, fit = cached_machine(), Coefficients(setup_s=1e-6, short_ids=100)
+    platform = cached_machine()
     small = gather(100, ids_bytes=800.0)
-    alone = only(FittedCost(fit=fit).loads(platform, {CORE: [small]})[CORE])
-    beside = FittedCost(fit=fit).loads(platform, {CORE: [small], OTHER: [small]})[CORE][0]
-    assert alone.breakdown["task"] == pytest.approx(5e-8) and beside.breakdown["task"] == pytest.approx(1.05e-6)
+    alone = only(COST.loads(platform, {CORE: [small]})[CORE])
+    beside = COST.loads(platform, {CORE: [small], OTHER: [small]})[CORE][0]
+    assert "setup" not in alone.breakdown and beside.breakdown["setup"] == pytest.approx(5e-8)
 
 
 def test_output_beside_other_cores_columns_is_held_by_shared_caches_only():
     platform = cached_machine()
     beside = only(COST.loads(platform, {CORE: [Work(written_bytes=1000, interleaved=True)]})[CORE])
-    assert beside.breakdown["output"] == pytest.approx(1000 * 5e-11)
+    assert beside.breakdown["output apart l3"] == pytest.approx(1000 * 5e-11)
 
 
 def test_total_is_the_busiest_core_and_the_fixed_costs():
@@ -151,7 +168,7 @@ def test_a_row_that_is_a_vector_of_its_own_costs_what_copying_does():
 
 def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
     platform = cached_machine()
-    estimate = only(RooflineCost(fit=Coefficients()).loads(platform, {CORE: [gather(100)]})[CORE])
+    estimate = only(RooflineCost().loads(platform, {CORE: [gather(100)]})[CORE])
     assert estimate.breakdown["rows l1"] == pytest.approx(1000 * max(64 * 1e-11, 6e-9 / 10))
     assert estimate.source == "modelled"
 

@@ -5,7 +5,6 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner import PLANNERS
 from recsmith.spec import (
@@ -47,7 +46,7 @@ PROBLEM = small_problem()
 
 def edited(tmp_path, edit, problem=PROBLEM) -> Plan:
     """The symmetric plan, saved, changed by `edit` as one would in an editor, and loaded again."""
-    path = PLANNERS["symmetric"]().plan(problem, ALL, FittedCost(fit=Coefficients())).save(tmp_path / "plan.json")
+    path = PLANNERS["symmetric"]().plan(problem, ALL, FittedCost()).save(tmp_path / "plan.json")
     data = json.loads(path.read_text())
     edit(data)
     path.write_text(json.dumps(data))

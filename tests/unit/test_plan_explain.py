@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 from test_plan_planners import ALL, planned, problem_of
 
-from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.explain import Explanation, describe, diff, explain
 from recsmith.spec import Objective
@@ -12,7 +11,7 @@ from recsmith.testing.machines import MIB, cached_machine
 
 
 def explained(name, problem) -> Explanation:
-    return explain(planned(name, problem), problem, ALL, FittedCost(fit=Coefficients()))
+    return explain(planned(name, problem), problem, ALL, FittedCost())
 
 
 @pytest.mark.parametrize("name", ["symmetric", "greedy", "auto"])
@@ -87,5 +86,5 @@ def test_workloads_are_predicted_anew():
     problem = problem_of()
     plan = planned("symmetric", problem)
     twice = replace(problem, objective=Objective((replace(problem.objective.workloads[0], name="w", batch=4096),)))
-    found = explain(plan, twice, ALL, FittedCost(fit=Coefficients()))
+    found = explain(plan, twice, ALL, FittedCost())
     assert [p.batch for p in found.predicted] == [4096]

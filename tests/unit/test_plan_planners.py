@@ -2,7 +2,6 @@
 
 import pytest
 
-from recsmith.cost.coefficients import Coefficients
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner import PLANNERS
 from recsmith.planner.candidates import Candidate, Option, undominated
@@ -39,7 +38,7 @@ def problem_of(sizes=SIZES, platform=None, batch=2048, dim=16, poolings=None, ai
 
 
 def planned(name, problem, strategies=ALL):
-    plan = PLANNERS[name]().plan(problem, strategies, FittedCost(fit=Coefficients()))
+    plan = PLANNERS[name]().plan(problem, strategies, FittedCost())
     check(plan, problem, strategies)
     return plan
 
@@ -59,7 +58,7 @@ def test_every_planner_serves_everything(name, platform):
     assert [p.workload for p in plan.predicted] == ["b2048"]
     total = plan.predicted[0].total
     assert total.seconds == pytest.approx(sum(total.breakdown.values()))
-    assert plan.predicted == evaluate(plan, problem, ALL, FittedCost(fit=Coefficients())).predicted
+    assert plan.predicted == evaluate(plan, problem, ALL, FittedCost()).predicted
 
 
 @pytest.mark.parametrize("name", list(PLANNERS))
@@ -158,7 +157,7 @@ def test_private_memory_has_a_price_when_it_is_short():
 
 def test_stages_and_partial_sums_have_their_price():
     problem = problem_of(sizes=[3_000_000], platform=cached_machine(2))
-    pricer = Pricer(problem, ALL, FittedCost(fit=Coefficients()))
+    pricer = Pricer(problem, ALL, FittedCost())
     whole = planned("symmetric", problem).buckets[0]
     placement = whole.stages[0].placements[0]
     halves = [

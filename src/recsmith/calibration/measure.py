@@ -11,11 +11,13 @@ from recsmith.spec import Core, Curve, Overheads, Platform, Progress
 
 from .capacity import Step, sweep, usable_bytes
 from .curves import ROW_BYTES, RowAccess, flat_curves, row_curves
+from .factors import fit, median_error
 from .here import RAM_BYTES, check_here, make_bench
 from .levels import chain, crews, is_private, levels, like
 from .overheads import Bind, executor_overheads, native_overheads
 from .probes import Bench, Spot
 from .trial import Clock
+from .whole import trials
 
 BUDGET_S = 60.0
 _FLOP_STEPS, _FLOP_TRIES = 200_000, 15
@@ -57,7 +59,7 @@ def measure(
     report("overheads", 0, 1)
     overheads = _overheads(sized, bind)
     report("overheads", 1, 1)
-    return replace(
+    alone = replace(
         sized,
         cores=tuple(_with_flops(core, bench.target) for core in sized.cores),
         memories=tuple(replace(memory, curves=curves[memory.id]) for memory in sized.memories),
@@ -66,7 +68,20 @@ def measure(
         command=command,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=(*_kept_notes(platform), *_notes(sized, bench, steps, points, bound=bind is not None)),
+        factors={},
     )
+    return alone if bind is None else with_factors(alone, bench, bind, report)
+
+
+def with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress) -> Platform:
+    """The platform with factors that make its curves add up to whole look-ups."""
+    found = trials(platform, bench, bind, report)
+    factors = fit(found)
+    note = (
+        f"Factors fitted to {len(found)} look-ups of made-up models: median error {median_error(found, factors):.0%}, "
+        f"{median_error(found, {}):.0%} without them."
+    )
+    return replace(platform, factors=factors, notes=(*platform.notes, note))
 
 
 def with_usable_caches(platform: Platform, bench: Bench) -> tuple[Platform, tuple[Step, ...]]:
@@ -162,4 +177,8 @@ def _size(step: Step) -> str:
 
 
 def _kept_notes(platform: Platform) -> tuple[str, ...]:
-    return tuple(note for note in platform.notes if "modelled" not in note and "points on" not in note)
+    return tuple(
+        note
+        for note in platform.notes
+        if "modelled" not in note and "points on" not in note and not note.startswith("Factors fitted")
+    )

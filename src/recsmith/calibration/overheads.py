@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -39,8 +39,16 @@ _ROWS = 64
 class Bind(Protocol):
     """Makes an executable (`recsmith.executor.compile`)."""
 
-    def __call__(self, model: Model, plan: Plan, weights: Weights, *, platform: Platform) -> Executable:
-        """An executable of `plan`."""
+    def __call__(
+        self,
+        model: Model,
+        plan: Plan,
+        weights: Weights,
+        *,
+        platform: Platform,
+        pages: Literal["huge", "borrow"] = "huge",
+    ) -> Executable:
+        """An executable of `plan`; `borrow` leaves the tables where they are."""
 
 
 def native_overheads(platform: Platform, default: Overheads) -> Overheads:

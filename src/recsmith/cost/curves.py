@@ -24,6 +24,9 @@ class Speeds(Protocol):
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte in order, for `read`, `write` or `stream_write`; None when nothing is known."""
 
+    def columns_s(self, access: str, row_bytes: int, active_cores: int) -> float | None:
+        """Seconds per byte of `write` or `stream_write` in pieces of `row_bytes` far apart; None when unknown."""
+
     def latency_s(self) -> float | None:
         """Seconds of one dependent load; None when unknown."""
 
@@ -46,8 +49,12 @@ class CurveSpeeds:
         self._gather = _by_cores([c for c in plain if c.access == "gather"], page)
         self._copy = _by_cores([c for c in plain if c.access == "copy"], page) or self._gather
         self._order = {
-            access: _by_cores([c for c in memory.curves if c.access == access], page)
+            access: _by_cores([c for c in memory.curves if c.access == access and c.row_bytes == 0], page)
             for access in ("read", "write", "stream_write", "latency")
+        }
+        self._columns = {
+            access: _by_cores([c for c in memory.curves if c.access == access and c.row_bytes > 0], page)
+            for access in ("write", "stream_write")
         }
 
     def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
@@ -66,6 +73,11 @@ class CurveSpeeds:
         if not points and access == "stream_write":
             return self.stream_s("write", active_cores)
         return _along_cores(points, active_cores)
+
+    def columns_s(self, access: str, row_bytes: int, active_cores: int) -> float | None:
+        """Seconds per byte and core; what writing in order costs where columns were not measured."""
+        points = [(float(cores), _between_rows(curves, row_bytes)) for cores, curves in self._columns.get(access, [])]
+        return _along_cores(points, active_cores) or self.stream_s(access, active_cores)
 
     def latency_s(self) -> float | None:
         """Seconds of one dependent load with one core active."""
@@ -100,6 +112,11 @@ def _along_rows(curves: Sequence[Curve], row_bytes: int) -> float:
     low, high = curves[at - 1], curves[at]
     part = math.log(row_bytes / low.row_bytes) / math.log(high.row_bytes / low.row_bytes)
     return math.exp((1 - part) * math.log(low.seconds) + part * math.log(high.seconds))
+
+
+def _between_rows(curves: Sequence[Curve], row_bytes: int) -> float:
+    """The same for seconds a byte, which do not grow beyond the largest row."""
+    return _along_rows(curves, min(row_bytes, curves[-1].row_bytes))
 
 
 def _along_cores(points: Sequence[Point], active_cores: int) -> float | None:

@@ -36,6 +36,10 @@ class DatasheetSpeeds:
         """Seconds per byte and core; without a curve for writes they cost what reads cost."""
         return self._curves.stream_s(access, active_cores) or self._curves.stream_s("read", active_cores)
 
+    def columns_s(self, access: str, row_bytes: int, active_cores: int) -> float | None:
+        """The same for writes in pieces: data sheets do not tell them apart."""
+        return self.stream_s(access, active_cores)
+
     def latency_s(self) -> float | None:
         """Seconds of one dependent load."""
         return self._curves.latency_s()

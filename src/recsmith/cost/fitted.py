@@ -1,9 +1,10 @@
 """Seconds from measured curves and shared caches (ours; [ASYM]'s own cost model is not known, papers.md A4).
 
 For each core and batch: look-ups x (share of each memory x its seconds per row) + table streams + ids + output
-+ a fixed cost per placement. Shares come from `contention`, speeds from `curves`. Ids are new with every batch
++ fixed costs per placement. Shares come from `contention`, speeds from `curves`. Ids are new with every batch
 and come from global memory; output goes to the level that still holds the buffer, or past the caches when the
-tuning says `stream`. All parts add up; what the processor overlaps is in the coefficients.
+tuning says `stream`. Parts add up, each times the platform's factor for it: what the processor overlaps, and what a
+part costs among others, `measure` has fitted to whole look-ups.
 """
 
 from __future__ import annotations
@@ -14,27 +15,12 @@ from typing import Literal
 from recsmith.spec import Estimate, Memory, Platform, Work
 from recsmith.spec.platform import Page
 
-from .coefficients import Coefficients
 from .curves import CurveSpeeds, Speeds
 from .datasheet import DatasheetSpeeds
 from .machine import Machine
 from .prices import Prices
 
 _KEPT_PLATFORMS = 4
-FITTED = Coefficients(
-    ids=0.4,
-    near_write=0.6,
-    far_write=2.5,
-    near_apart_write=1.0,
-    far_apart_write=4.0,
-    stream_write=1.3,
-    setup_s=5e-9,
-    handoffs=1.0,
-)
-"""Fitted by hand to 252 look-ups, the six shapes of `benchmarks/prediction.py` and criteo_kaggle, with batches of 1 to
-2048, three laws, and three plans each, on a 2-core Intel Xeon (6/167/1, AVX-512, virtual machine) that other work
-disturbed, 2026-11-20: medians of |predicted / measured - 1| of 11 % on one core, 19 % symmetric and 21 % asymmetric
-on two."""
 
 
 class FittedCost:
@@ -42,14 +28,12 @@ class FittedCost:
 
     Args:
         page: pages behind the rows.
-        fit: how the parts come together; by default fitted to whole look-ups.
     """
 
     name = "fitted"
 
-    def __init__(self, page: Page = "huge", fit: Coefficients = FITTED) -> None:
+    def __init__(self, page: Page = "huge") -> None:
         self.page: Page = page
-        self.fit = fit
         self._prices: dict[int, Prices] = {}
 
     def speeds(self, memory: Memory) -> Speeds:
@@ -63,7 +47,8 @@ class FittedCost:
     def loads(self, platform: Platform, work: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
         """Seconds of each work on each core when all cores run at the same time, batch after batch.
 
-        The breakdown has `rows <memory>`, `stream <memory>`, `ids`, `output`, `arithmetic` and `task`.
+        The breakdown has `rows <memory>`, `stream <memory>`, `ids`, `output <way> <memory>`, `addresses` (of rows that
+        are written sample by sample), `task`, `setup` and `arithmetic`.
 
         Raises:
             UnavailableError: the platform does not say how fast a memory is.
@@ -79,7 +64,7 @@ class FittedCost:
                 parts[part] = parts.get(part, 0.0) + seconds
         parts["call"] = platform.overheads.call_s
         if sum(1 for works in loads.values() if works) > 1:
-            parts["handoff"] = self.fit.handoffs * platform.overheads.handoff_s
+            parts["handoff"] = platform.factors.get("handoff", 1.0) * platform.overheads.handoff_s
         return Estimate(sum(parts.values()), parts, self._source(platform))
 
     def _source(self, platform: Platform) -> Literal["fitted", "modelled"]:
@@ -91,6 +76,6 @@ class FittedCost:
         if found is None:
             if len(self._prices) >= _KEPT_PLATFORMS:
                 self._prices.clear()
-            found = Prices(Machine(platform, self.speeds), self.fit, self._source(platform))
+            found = Prices(Machine(platform, self.speeds), self._source(platform))
             self._prices[id(platform)] = found
         return found

@@ -28,7 +28,7 @@ class Machine:
         self._speeds = {memory.id: speeds(memory) for memory in platform.memories}
         self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
         self._gather: dict[tuple[int, int, int, float], tuple[float, ...]] = {}
-        self._stream: dict[tuple[str, str, int], float] = {}
+        self._stream: dict[tuple[str, str, int, int], float] = {}
 
     @cached_property
     def caches(self) -> tuple[Memory, ...]:
@@ -38,6 +38,11 @@ class Machine:
     def flops_per_s(self, core: str) -> float:
         """Peak arithmetic of a core; 0 when unknown."""
         return self._cores[core].flops_per_s
+
+    def in_company(self, parts: dict[str, float]) -> dict[str, float]:
+        """Seconds measured alone, as they are in whole look-ups."""
+        factors = self.platform.factors
+        return {part: seconds * factors.get(part, 1.0) for part, seconds in parts.items()}
 
     def path(self, core: str, role: Role) -> tuple[Memory, ...]:
         """The memories in which a read of what plays `role` may end, innermost first.
@@ -82,9 +87,24 @@ class Machine:
         Raises:
             UnavailableError: the profile does not say.
         """
-        key = (memory.id, access, active_cores)
+        return self._per_byte(memory, access, 0, active_cores)
+
+    def columns_s(self, memory: Memory, access: str, row_bytes: int, active_cores: int) -> float:
+        """Seconds per byte of writing pieces of `row_bytes` that lie a sample's output apart.
+
+        Raises:
+            UnavailableError: the profile does not say.
+        """
+        return self._per_byte(memory, access, max(row_bytes, 1), active_cores)
+
+    def _per_byte(self, memory: Memory, access: str, row_bytes: int, active_cores: int) -> float:
+        key = (memory.id, access, row_bytes, active_cores)
         if key not in self._stream:
-            seconds = self._speeds[memory.id].stream_s(access, active_cores)
+            speeds = self._speeds[memory.id]
+            in_order = row_bytes == 0
+            seconds = (
+                speeds.stream_s(access, active_cores) if in_order else speeds.columns_s(access, row_bytes, active_cores)
+            )
             if seconds is None:
                 raise missing(memory, access)
             self._stream[key] = seconds

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from recsmith.spec import Estimate, Memory, Request, Stream, Work
 
-from .coefficients import Coefficients
 from .contention import SharedCache, Traffic, shares
 from .footprint import Footprint, footprint
 from .machine import Machine, label
@@ -19,6 +18,15 @@ Source = Literal["modelled", "fitted"]
 
 _KEPT = 20_000
 _ID_BYTES = 8
+_ELEMENT_BYTES = 4
+SHORT_IDS = 512
+"""Ids in a batch up to which one core takes it by the executor's short cut."""
+_WAY_BYTES = 4096
+_CROWDED = {4096: 1.0, 2048: 0.7, 1024: 0.25}
+"""How much output crowds the first cache, by the largest power of two, up to a way's bytes, in the distance between
+samples; seen on a 2-core AMD EPYC (26/2/1) with 32 to 96 vectors of 16 or 32 elements, 2026-11-21."""
+_LIST_ENTRY_BYTES = 64
+"""Listing an address costs about a row of so many bytes of the nearest memory."""
 
 
 class Prices:
@@ -26,13 +34,11 @@ class Prices:
 
     Args:
         machine: levels and speeds.
-        fit: how the parts come together.
         source: where the speeds came from.
     """
 
-    def __init__(self, machine: Machine, fit: Coefficients, source: Source) -> None:
+    def __init__(self, machine: Machine, source: Source) -> None:
         self._machine = machine
-        self._fit = fit
         self._source: Source = source
         self._traffic: dict[tuple[object, ...], Traffic] = {}
         self._caches: dict[tuple[object, ...], SharedCache] = {}
@@ -92,10 +98,8 @@ class Prices:
         path = self._machine.path(core, "global")
         key = (*(id(caches[m.id]) for m in path[:-1]), *(m.id for m in path), active_cores, *map(id, works))
         if key not in self._priced:
-            short = active_cores == 1 and sum(w.ids_bytes for w in works) <= self._fit.short_ids * _ID_BYTES
-            at_work = _CoreAtWork(
-                self._machine, self._fit, core, caches, active_cores, setup_s=0.0 if short else self._fit.setup_s
-            )
+            short = active_cores == 1 and sum(w.ids_bytes for w in works) <= SHORT_IDS * _ID_BYTES
+            at_work = _CoreAtWork(self._machine, core, caches, active_cores, short=short)
             self._priced[key] = tuple(_estimate(at_work.parts(at, w), self._source) for at, w in enumerate(works))
         return self._priced[key]
 
@@ -103,39 +107,17 @@ class Prices:
 class _CoreAtWork:
     """One core, with the caches as all cores' loads leave them. What does not depend on the work is worked out once."""
 
-    def __init__(
-        self, machine: Machine, fit: Coefficients, core: str, caches: Caches, active_cores: int, *, setup_s: float
-    ) -> None:
+    def __init__(self, machine: Machine, core: str, caches: Caches, active_cores: int, *, short: bool) -> None:
         self._machine = machine
         self._core = core
         self._caches = caches
         self._active_cores = active_cores
-        path = machine.path(core, "global")
-        self._ids_s = fit.ids * machine.stream_s(path[-1], "read", active_cores)
-        self._store_s = self._write_s(path, fit.near_write, fit.far_write)
-        self._store_apart_s = max(self._write_apart_s(path, fit), self._store_s)
-        self._stream_s = fit.stream_write * machine.stream_s(path[-1], "stream_write", active_cores)
-        self._task_s = machine.platform.overheads.task_s + setup_s
+        self._short = short
+        self._path = machine.path(core, "global")
+        held = shares([caches[memory.id].cyclic for memory in self._path[:-1]])
+        self._held = tuple((memory, share) for memory, share in zip(self._path, held, strict=True) if share > 0)
+        self._far_row_s = machine.gather_s(self._path, _LIST_ENTRY_BYTES, active_cores, 1.0)[-1]
         self._flops_per_s = machine.flops_per_s(core)
-
-    def _write_s(self, path: Path, near: float, far: float) -> float:
-        """Seconds per byte of ordinary stores, by which level still holds the buffer, private ones scaled by `near`."""
-        held = shares([self._caches[memory.id].cyclic for memory in path[:-1]])
-        return sum(
-            part
-            * (near if len(memory.cores) == 1 else far)
-            * self._machine.stream_s(memory, "write", self._active_cores)
-            for memory, part in zip(path, held, strict=True)
-            if part > 0
-        )
-
-    def _write_apart_s(self, path: Path, fit: Coefficients) -> float:
-        """The same for lines that cores write side by side: they go back and forth through the caches they share."""
-        private = [self._caches[memory.id].cyclic for memory in path[:-1] if len(memory.cores) == 1]
-        shared = tuple(memory for memory in path if len(memory.cores) > 1) or path[-1:]
-        near = max(private, default=0.0)
-        scale = near * fit.near_apart_write + (1 - near) * fit.far_apart_write
-        return scale * self._write_s(shared, 1.0, 1.0)
 
     def parts(self, at: int, work: Work) -> dict[str, float]:
         """Seconds of each part of the core's work number `at`."""
@@ -145,18 +127,57 @@ class _CoreAtWork:
                 self._add_rows(parts, request, _rows(request, self._core, at), work.vectors / request.count)
         for stream in work.streams:
             self._add_stream(parts, stream)
-        parts["ids"] = work.ids_bytes * self._ids_s
+        parts["ids"] = work.ids_bytes * self._machine.stream_s(self._path[-1], "read", self._active_cores)
+        if work.written_bytes > 0:
+            self._add_output(parts, work)
+        overheads = self._machine.platform.overheads
+        parts["task"] = overheads.task_s
+        parts["setup"] = 0.0 if self._short else overheads.task_s
+        parts = self._machine.in_company(parts)
         if self._flops_per_s > 0:
             parts["arithmetic"] = max(0.0, work.flops / self._flops_per_s - sum(parts.values()))
-        parts["output"] = work.written_bytes * self._output_s(work)
-        parts["task"] = self._task_s
         return parts
 
-    def _output_s(self, work: Work) -> float:
-        """Seconds per byte written."""
+    def _add_output(self, parts: dict[str, float], work: Work) -> None:
+        """By the way vectors are written: feature by feature, sample by sample, or beside other cores' columns."""
+        in_order = work.tuning.block > 0 and _one_id_a_vector(work)
+        way = "in order" if in_order else "apart" if work.interleaved else "columns"
+        if in_order:
+            nearest = self._machine.gather_s(self._path, _LIST_ENTRY_BYTES, self._active_cores, 0.0)[0]
+            parts["addresses"] = work.vectors * nearest
         if work.tuning.stores == "stream":
-            return self._stream_s
-        return self._store_apart_s if work.interleaved else self._store_s
+            seconds = self._written_s(self._path[-1], "stream_write", work, in_order=in_order)
+            return _add(parts, f"output {way} past caches", work.written_bytes * seconds)
+        if way == "apart":
+            parts["output beside others"] = work.vectors * self._far_row_s
+        if not in_order:
+            parts["output crowded"] = work.vectors * self._crowding(work) * self._far_row_s
+        for memory, share in self._holders(work):
+            seconds = self._written_s(memory, "write", work, in_order=in_order)
+            _add(parts, f"output {way} {label(memory)}", work.written_bytes * share * seconds)
+
+    def _holders(self, work: Work) -> Sequence[tuple[Memory, float]]:
+        """Which level still holds how much of the output buffer when it is written again.
+
+        Lines that several cores write go back and forth through the first cache they share.
+        """
+        if not work.interleaved:
+            return self._held
+        meeting = next((memory for memory in self._path if len(memory.cores) > 1), self._path[-1])
+        return [(meeting if len(memory.cores) == 1 else memory, share) for memory, share in self._held]
+
+    @staticmethod
+    def _crowding(work: Work) -> float:
+        """1 when all vectors of a column fall into one set of the first cache, less for two or four, 0 for many."""
+        return (
+            {0: 1.0, 2048: 0.7, 1024: 0.25, 3072: 0.25}.get(work.apart_bytes % 4096, 0.0) if work.apart_bytes else 0.0
+        )
+
+    def _written_s(self, memory: Memory, access: str, work: Work, *, in_order: bool) -> float:
+        if in_order or work.vectors <= 0:
+            return self._machine.stream_s(memory, access, self._active_cores)
+        row_bytes = _ELEMENT_BYTES * round(work.written_bytes / work.vectors / _ELEMENT_BYTES)
+        return self._machine.columns_s(memory, access, row_bytes, self._active_cores)
 
     def _add_rows(self, parts: dict[str, float], request: Request, rows: str, alone: float) -> None:
         path = self._machine.path(self._core, request.role)
@@ -188,6 +209,10 @@ def _estimate(parts: Mapping[str, float], source: Source) -> Estimate:
 
 def _add(parts: dict[str, float], part: str, seconds: float) -> None:
     parts[part] = parts.get(part, 0.0) + seconds
+
+
+def _one_id_a_vector(work: Work) -> bool:
+    return all(request.count <= work.vectors for request in work.requests)
 
 
 def _rows(request: Request, core: str, at: int) -> str:

@@ -21,7 +21,7 @@ from .ilp import solved
 from .symmetric import replicated
 from .tuning import tune
 
-MARGIN = 0.08
+MARGIN = 0.15
 """An asymmetric plan has to be predicted faster than the symmetric one by this part: estimates of two plans err
 alike, but not exactly alike, and the symmetric plan cannot go wrong by imbalance."""
 ILP_TIME_LIMIT_S = 2.0

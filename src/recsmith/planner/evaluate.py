@@ -107,7 +107,9 @@ class Pricer:
                 self._accesses[named] = workload.access(feature)
             flow = self.strategies[strategy]
             work = flow.work(self.ops[feature], self.table(feature), shard, samples, self._accesses[named])
-            self._works[key] = msgspec.structs.replace(work, tuning=tuning, interleaved=interleaved)
+            self._works[key] = msgspec.structs.replace(
+                work, tuning=tuning, interleaved=interleaved, apart_bytes=ELEMENT_BYTES * self.problem.model.width
+            )
         return self._works[key]
 
     def works(self, placement: Placement, workload: Workload, *, interleaved: bool) -> list[tuple[str, Work]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,17 +11,16 @@ from recsmith.spec import Bucket, Estimate, Memory, Placement, Platform, Tuning,
 from recsmith.spec.platform import PrefetchLevel, RowAccess
 
 from .evaluate import Pricer
+from .writing import best_writing, mapped
 
 WIDE_ROW_BYTES = 256
 DISTANCE_ROWS = 24
 SHORT_BAG = 2.0
 """Ids a bag below which rows are tuned as single vectors."""
-STREAM_GAIN = 0.95
-"""Stores past the caches have to win by this factor: whoever reads the output next finds it cold."""
 
 
 def tune(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket:
-    """`bucket` with kernel parameters: prefetching by where each placement's rows are found, stores by price."""
+    """`bucket` with kernel parameters: prefetching by where each placement's rows are found, writing by price."""
     where = _where_rows_are(bucket, pricer, workloads)
     platform = pricer.problem.platform
     prefetching = _with_tuning(
@@ -34,11 +33,7 @@ def tune(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucke
             for p in stage.placements
         },
     )
-    streaming = _streaming(prefetching)
-    if _output_is_large(platform, pricer, workloads):
-        gain = pricer.seconds(streaming, workloads) / pricer.seconds(prefetching, workloads)
-        return streaming if gain < STREAM_GAIN else prefetching
-    return prefetching
+    return best_writing(prefetching, pricer, workloads)
 
 
 Where = tuple[str, int]
@@ -103,31 +98,5 @@ def _memory(platform: Platform, core: str, where: str) -> Memory | None:
     return found[0] if found else None
 
 
-def _output_is_large(platform: Platform, pricer: Pricer, workloads: Sequence[Workload]) -> bool:
-    """Whether the output of every workload exceeds all private caches together, so that nobody finds it there."""
-    private = sum(m.capacity_bytes for m in platform.memories if m.kind == "cache" and len(m.cores) == 1)
-    width_bytes = 4 * pricer.problem.model.width
-    return all(workload.batch * width_bytes > private for workload in workloads)
-
-
 def _with_tuning(bucket: Bucket, tunings: Mapping[Where, Tuning]) -> Bucket:
-    return _map(bucket, lambda p: msgspec.structs.replace(p, tuning=tunings[p.feature, p.shard.start]))
-
-
-def _streaming(bucket: Bucket) -> Bucket:
-    """Stores past the caches, but not of partial sums, which are read again at once."""
-    return _map(
-        bucket,
-        lambda p: (
-            p
-            if p.reduce == "add"
-            else msgspec.structs.replace(p, tuning=msgspec.structs.replace(p.tuning, stores="stream"))
-        ),
-    )
-
-
-def _map(bucket: Bucket, change: Callable[[Placement], Placement]) -> Bucket:
-    stages = tuple(
-        msgspec.structs.replace(stage, placements=tuple(map(change, stage.placements))) for stage in bucket.stages
-    )
-    return msgspec.structs.replace(bucket, stages=stages)
+    return mapped(bucket, lambda p: msgspec.structs.replace(p, tuning=tunings[p.feature, p.shard.start]))

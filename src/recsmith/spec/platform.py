@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import msgspec
+
 from .errors import PlanError
 from .record import Record
 from .row_format import RowDtype
@@ -146,6 +148,8 @@ class Platform(Record, frozen=True):
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.
         notes: what was assumed or stands out, a sentence each.
+        factors: part of an `Estimate` ("rows l2", "output columns ram") to what it takes in whole look-ups, in units
+            of its seconds measured alone; fitted by `measure`, 1 for what is not named.
     """
 
     name: str
@@ -159,6 +163,7 @@ class Platform(Record, frozen=True):
     command: str = ""
     date: str = ""
     notes: tuple[str, ...] = ()
+    factors: dict[str, float] = msgspec.field(default_factory=dict)
     version: int = 1
 
     def memory(self, id: str) -> Memory:

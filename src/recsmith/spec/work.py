@@ -47,9 +47,10 @@ class Work(Record, frozen=True):
         written_bytes: bytes of output or partial sums.
         vectors: how many vectors these are; a row costs more when it is a vector of its own than in a long bag.
         interleaved: whether other cores write columns of the same samples, so that lines of output lie side by side.
+        apart_bytes: from one sample's output to the next, 0 when not known.
         flops: additions, multiplications and conversions of elements.
-        tuning: how the kernel goes about it. Strategies leave it and `interleaved` alone; whoever prices a
-            placement sets them.
+        tuning: how the kernel goes about it. Strategies leave it, `interleaved` and `apart_bytes` alone; whoever
+            prices a placement sets them.
     """
 
     requests: tuple[Request, ...] = ()
@@ -58,6 +59,7 @@ class Work(Record, frozen=True):
     written_bytes: float = 0.0
     vectors: float = 0.0
     interleaved: bool = False
+    apart_bytes: int = 0
     flops: float = 0.0
     tuning: Tuning = Tuning()
 

@@ -1,0 +1,214 @@
+"""Whole look-ups of made-up models, to see what measured parts take in company (ours).
+
+The models are none of those that benchmarks ask for: tables of all sizes with narrow rows, many small tables, a few
+large ones with wide rows, samples of output that crowd a few cache sets, and bags.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Literal
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from recsmith.cost.fitted import FittedCost
+from recsmith.data import synthetic
+from recsmith.planner.draft import drafted
+from recsmith.planner.evaluate import Pricer
+from recsmith.planner.symmetric import replicated
+from recsmith.planner.writing import BLOCK
+from recsmith.platforms import restrict
+from recsmith.spec import (
+    Bucket,
+    Distribution,
+    Executable,
+    Feature,
+    Fixed,
+    Jagged,
+    Model,
+    Objective,
+    Placement,
+    Plan,
+    Platform,
+    Problem,
+    Progress,
+    Record,
+    Table,
+    Tuning,
+    Uniform,
+    Weights,
+    Workload,
+    Zipf,
+)
+from recsmith.spec.ops import Gather
+from recsmith.strategies import STRATEGIES
+
+from .factors import Trial
+from .overheads import Bind
+from .probes import Bench
+
+LAWS: tuple[Distribution, ...] = (Uniform(), Zipf(1.05), Fixed())
+BATCHES = (128, 512, 2048)
+_STRATEGIES = ("gm", "l1")
+_ID_BYTES_KEPT, _MOST_BATCHES = 32 << 20, 200
+_TRIES, _TRY_S = 7, 1.2e-3
+
+
+class Shape(Record, frozen=True):
+    """A made-up model: `tables` tables whose rows grow geometrically between two numbers."""
+
+    name: str
+    tables: int
+    rows: tuple[int, int]
+    dim: int
+    pooling_factor: float = 1.0
+
+    def model(self, most_bytes: int) -> Model:
+        """The model, its tables cut to a common number of rows so that they take `most_bytes` at most."""
+        low, high = self.rows
+        sizes = [round(low * (high / low) ** (i / (self.tables - 1))) for i in range(self.tables)]
+        cap = max(1, most_bytes // (4 * self.dim * self.tables))
+        sizes = sizes if sum(sizes) * 4 * self.dim <= most_bytes else [min(size, cap) for size in sizes]
+        return Model(
+            name=f"trial {self.name}",
+            features=tuple(Feature(f"f{i}", f"t{i}") for i in range(self.tables)),
+            tables=tuple(Table(f"t{i}", rows, self.dim) for i, rows in enumerate(sizes)),
+        )
+
+
+SHAPES = (
+    Shape("narrow rows", 25, (8, 1_500_000), 16),
+    Shape("small tables", 61, (64, 20_000), 32),
+    Shape("wide rows", 11, (2_000, 250_000), 64),
+    Shape("crowded output", 32, (16, 50_000), 32),
+    Shape("bags", 6, (100, 300_000), 32, pooling_factor=10.0),
+)
+
+
+class Way(Record, frozen=True):
+    """How vectors are written.
+
+    Attributes:
+        owned: each feature by one core, instead of each sample.
+    """
+
+    stores: Literal["regular", "stream"] = "regular"
+    block: int = 0
+    owned: bool = False
+
+
+WAYS = (Way(), Way("stream"), Way("regular", BLOCK), Way("stream", BLOCK), Way(owned=True))
+
+
+def trials(platform: Platform, bench: Bench, bind: Bind, progress: Progress) -> list[Trial]:
+    """Look-ups of every shape, law, batch size and way on one core and on all, with their parts' predictions.
+
+    Args:
+        platform: with curves and without factors.
+        bench: whose memory the tables lie on.
+        bind: makes executables.
+        progress: told how many of the models are done.
+    """
+    crews = sorted({1, len(platform.cores)})
+    machines = [restrict(platform, cores) for cores in crews]
+    found: list[Trial] = []
+    cases = list(itertools.product(SHAPES, LAWS, BATCHES))
+    for done, (shape, law, batch) in enumerate(cases):
+        progress("whole look-ups", done, len(cases))
+        model = shape.model(bench.ground.nbytes)
+        pooling = {feature.name: shape.pooling_factor for feature in model.features}
+        workload = Workload.of(model, batch, law, pooling)
+        found += _trials_of(model, workload, machines, bench, bind)
+    progress("whole look-ups", len(cases), len(cases))
+    return found
+
+
+def _trials_of(
+    model: Model, workload: Workload, machines: Sequence[Platform], bench: Bench, bind: Bind
+) -> Iterator[Trial]:
+    weights = Weights(_tables(model, bench))
+    plans = [(machine, *plan) for machine in machines for plan in _plans(model, workload, machine)]
+    executables = [bind(model, plan, weights, platform=machine, pages="borrow") for machine, plan, _ in plans]
+    try:
+        seconds = _seconds(executables, _pool(model, workload))
+    finally:
+        for executable in executables:
+            executable.close()
+    for (_, _, parts), spent in zip(plans, seconds, strict=True):
+        yield Trial(parts, spent)
+
+
+def _tables(model: Model, bench: Bench) -> dict[str, NDArray[np.float32]]:
+    """Views of the memory that is measured on; tables may overlap no others."""
+    buffer = next(iter(bench.ground.buffers.values()))
+    whole = np.ctypeslib.as_array((ctypes.c_float * (bench.ground.nbytes // 4)).from_address(buffer.address))
+    found, start = {}, 0
+    for table in model.tables:
+        stop = start + table.rows * table.dim
+        found[table.name] = whole[start:stop].reshape(table.rows, table.dim)
+        start = stop
+    return found
+
+
+def _plans(model: Model, workload: Workload, machine: Platform) -> Iterator[tuple[Plan, dict[str, float]]]:
+    """The symmetric plan in every way that suits it, with the predicted seconds of its parts."""
+    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
+    pricer = Pricer(
+        Problem(model, ops, Objective((workload,)), machine),
+        {name: STRATEGIES[name]() for name in _STRATEGIES},
+        FittedCost(),
+    )
+    cores = [core.id for core in machine.cores]
+    bucket = replicated(pricer, cores, (workload,))
+    single = max(access.pooling_factor for access in workload.accesses) <= 1
+    for way in WAYS:
+        if (way.owned and len(cores) == 1) or (way.block and not single):
+            continue
+        plan = drafted(pricer, "symmetric", (_in_way(bucket, way, cores),))
+        yield plan, dict(plan.predicted[0].total.breakdown)
+
+
+def _in_way(bucket: Bucket, way: Way, cores: Sequence[str]) -> Bucket:
+    def change(at: int, placement: Placement) -> Placement:
+        tuning: Tuning = replace(placement.tuning, stores=way.stores, block=way.block)
+        kept = (cores[at % len(cores)],) if way.owned else placement.cores
+        return replace(placement, tuning=tuning, cores=kept)
+
+    stages = tuple(
+        replace(stage, placements=tuple(change(at, p) for at, p in enumerate(stage.placements)))
+        for stage in bucket.stages
+    )
+    return replace(bucket, stages=stages)
+
+
+def _pool(model: Model, workload: Workload) -> list[Jagged]:
+    """Batches enough that ids come from far away when they come again."""
+    ids = workload.batch * sum(access.pooling_factor for access in workload.accesses)
+    count = min(_MOST_BATCHES, math.ceil(_ID_BYTES_KEPT / (8 * ids)))
+    return synthetic.batches(model, workload, max(4, count), seed=1, lengths="exact")
+
+
+def _seconds(executables: Sequence[Executable], pool: Sequence[Jagged]) -> list[float]:
+    """Median seconds of a call to each, in turns."""
+    ids = itertools.cycle(pool)
+    tries: list[list[float]] = [[] for _ in executables]
+    calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3))) for executable in executables]
+    for _ in range(_TRIES):
+        for executable, count, spent in zip(executables, calls, tries, strict=True):
+            executable.lookup(next(ids))
+            spent.append(_time(executable, ids, count))
+    return [median(spent) for spent in tries]
+
+
+def _time(executable: Executable, ids: Iterator[Jagged], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        executable.lookup(next(ids))
+    return (time.perf_counter() - start) / calls

@@ -1,0 +1,115 @@
+"""In which order and with which stores vectors are written: by price (ours).
+
+Feature by feature is the usual order: a kernel serves a feature for all samples, and its vectors lie a sample's
+output apart. Neighbouring features with one id a sample can also be written sample by sample, in blocks: the output
+is then filled in order, at the price of listing the rows' addresses first. Either may go past the caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from recsmith.spec import Bucket, Feature, Placement, Stage, Workload
+
+from .evaluate import Pricer
+
+BLOCK = 64
+"""Samples a block: their addresses and the rows fetched ahead fit the private caches with room to spare."""
+FEWEST_NEIGHBOURS = 4
+"""The executor lists the rows of so many neighbours and more."""
+GAIN = 0.95
+"""Another way than the usual one has to win by this factor."""
+
+
+def best_writing(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket:
+    """`bucket` with its vectors written in the cheapest way.
+
+    Past the caches only where the output exceeds the private ones: whoever reads it next finds it cold.
+    """
+    ways = [bucket]
+    listed = in_order(bucket, pricer, workloads)
+    if listed is not None:
+        ways.append(listed)
+    if _output_is_large(pricer, workloads):
+        ways += [past_caches(way) for way in ways]
+    seconds = [pricer.seconds(way, workloads) for way in ways]
+    best = min(range(len(ways)), key=lambda at: seconds[at])
+    return ways[best] if seconds[best] < GAIN * seconds[0] else bucket
+
+
+def in_order(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket | None:
+    """`bucket` with vectors written sample by sample where that is possible; None when it is nowhere."""
+    if len(bucket.stages) != 1:
+        return None
+    able = {p.feature: p for p in bucket.stages[0].placements if _listable(p, pricer, workloads)}
+    together: set[str] = set()
+    for run in _runs(pricer, able):
+        if len(run) >= FEWEST_NEIGHBOURS:
+            together.update(run)
+    if not together:
+        return None
+    return mapped(bucket, lambda p: _by_rows(p, pricer) if p.feature in together else p)
+
+
+def past_caches(bucket: Bucket) -> Bucket:
+    """`bucket` with stores past the caches, except for partial sums, which are read again at once."""
+    return mapped(bucket, lambda p: p if p.reduce == "add" else replace(p, tuning=replace(p.tuning, stores="stream")))
+
+
+def mapped(bucket: Bucket, change: Callable[[Placement], Placement]) -> Bucket:
+    """`bucket` with every placement changed."""
+    stages: tuple[Stage, ...] = tuple(
+        replace(stage, placements=tuple(map(change, stage.placements))) for stage in bucket.stages
+    )
+    return replace(bucket, stages=stages)
+
+
+def _listable(placement: Placement, pricer: Pricer, workloads: Sequence[Workload]) -> bool:
+    """Whether every vector is one stored row as it is."""
+    feature = _feature(placement.feature, pricer)
+    whole = placement.shard == pricer.whole(placement.feature) and placement.reduce == "none"
+    plain = feature.pooling != "none" and not feature.weighted and feature.padding_id is None
+    single = all(workload.access(placement.feature).pooling_factor == 1 for workload in workloads)
+    return whole and plain and single and feature.id_map.kind != "modulo" and _row_strategy(placement, pricer) != ""
+
+
+def _runs(pricer: Pricer, able: dict[str, Placement]) -> list[list[str]]:
+    """Neighbours in the model's order that the same cores serve for the same samples, from rows of one kind."""
+    found: list[list[str]] = []
+    last: object = None
+    for feature in pricer.problem.model.features:
+        placement = able.get(feature.name)
+        table = pricer.table(feature.name)
+        kind = placement and (placement.cores, placement.samples, table.dim, table.format.dtype)
+        if kind is not None and kind == last:
+            found[-1].append(feature.name)
+        elif kind is not None:
+            found.append([feature.name])
+        last = kind
+    return found
+
+
+def _by_rows(placement: Placement, pricer: Pricer) -> Placement:
+    strategy = _row_strategy(placement, pricer)
+    return replace(placement, strategy=strategy, tuning=replace(placement.tuning, block=BLOCK))
+
+
+def _row_strategy(placement: Placement, pricer: Pricer) -> str:
+    """Its strategy, or the first allowed one, that takes row after row from where the table lies; "" for none."""
+    table = pricer.table(placement.feature)
+    names = (placement.strategy, *pricer.strategies)
+    return next((n for n in names if "staging" not in pricer.strategies[n].resident(table, placement.shard)), "")
+
+
+def _feature(name: str, pricer: Pricer) -> Feature:
+    return next(feature for feature in pricer.problem.model.features if feature.name == name)
+
+
+def _output_is_large(pricer: Pricer, workloads: Sequence[Workload]) -> bool:
+    """Whether the output of every workload exceeds all private caches together, so that nobody finds it there."""
+    memories = pricer.problem.platform.memories
+    private = sum(m.capacity_bytes for m in memories if m.kind == "cache" and len(m.cores) == 1)
+    width_bytes = 4 * pricer.problem.model.width
+    return all(workload.batch * width_bytes > private for workload in workloads)
