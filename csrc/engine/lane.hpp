@@ -68,9 +68,7 @@ class Lane {
     listing.list(first, std::min(last, first + size));
     for (std::int64_t s0 = first; s0 < last; s0 += size) {
       const std::int64_t s1 = std::min(last, s0 + size), s2 = std::min(last, s1 + size);
-      for (const Task* task = begin; task < end && s2 < last; ++task) {
-        expect(input_, task->feature, s2, std::min(last, s2 + size), 1);
-      }
+      for (const Task* task = begin; task < end && s2 < last; ++task) expect(*task, s2, std::min(last, s2 + size));
       const bool listed = listing.turn(s1, s2);
       if (listed) {
         listing.copy(s0, s1);

@@ -28,7 +28,9 @@ struct World {
 void add_feature(World& world, Random& random) {
   static constexpr std::int32_t dims[] = {1, 3, 8, 16, 19, 32};
   const std::int64_t rows = 1 + below(random, 60);
-  const std::int32_t dim = dims[below(random, 6)];
+  // Neighbours are often alike: then their vectors may be written sample by sample.
+  const bool alike = !world.features.empty() && below(random, 3) != 0;
+  const std::int32_t dim = alike ? world.features.back().rows.dim : dims[below(random, 6)];
   auto& table = world.tables.emplace_back(static_cast<std::size_t>(rows * dim));
   for (float& x : table) x = static_cast<float>(below(random, 17) - 8);
   const auto pooling = below(random, 5) == 0 ? Pooling::none : Pooling::sum;
@@ -47,20 +49,25 @@ void add_feature(World& world, Random& random) {
 // Rows cut in up to three shards, samples in up to three shares, on up to three lanes and two stages.
 BucketSpec make_bucket(const World& world, Random& random, std::int64_t up_to, std::int32_t lanes) {
   BucketSpec spec{up_to, 1 + static_cast<std::int32_t>(below(random, 2)), {}};
+  // All features on one lane, in blocks: neighbours are then written sample by sample.
+  const bool together = below(random, 3) == 0;
+  const std::int64_t block = 1 + below(random, 70);
   for (std::size_t f = 0; f < world.features.size(); ++f) {
     const std::int64_t rows = world.features[f].rows.count;
-    const std::int64_t shards = 1 + below(random, std::min<std::int64_t>(rows, 3)), shares = 1 + below(random, 3);
+    const bool whole = together || below(random, 2) == 0;
+    const std::int64_t shards = whole ? 1 : 1 + below(random, std::min<std::int64_t>(rows, 3));
+    const std::int64_t shares = whole ? 1 : 1 + below(random, 3);
     for (std::int64_t r = 0; r < shards; ++r) {
       for (std::int64_t s = 0; s < shares; ++s) {
         spec.tasks.push_back({static_cast<std::int32_t>(f),
-                              static_cast<std::int32_t>(below(random, spec.stages)),
-                              static_cast<std::int32_t>(below(random, lanes)),
+                              together ? 0 : static_cast<std::int32_t>(below(random, spec.stages)),
+                              together ? 0 : static_cast<std::int32_t>(below(random, lanes)),
                               rows * r / shards,
                               rows * (r + 1) / shards,
                               {s, shares, s + 1, shares},
-                              static_cast<Flow>(below(random, 4)),
+                              static_cast<Flow>(below(random, together ? 2 : 4)),
                               {static_cast<Prefetch>(below(random, 4)), static_cast<std::int32_t>(below(random, 40)),
-                               below(random, 3) * below(random, 9), below(random, 4) == 0}});
+                               together ? block : below(random, 3) * below(random, 9), below(random, 4) == 0}});
       }
     }
   }
@@ -79,7 +86,7 @@ Ids<Index> make_ids(const World& world, Random& random) {
   Ids<Index> ids;
   ids.batch = below(random, 3) == 0 ? below(random, 700) : below(random, 20);
   ids.offsets.push_back(0);
-  const std::int64_t longest = 1 + below(random, 6);
+  const std::int64_t longest = below(random, 2) == 0 ? 1 : 2 + below(random, 5);
   for (const Feature& feature : world.features) {
     for (std::int64_t b = 0; b < ids.batch; ++b) {
       for (std::int64_t n = longest == 1 ? 1 : below(random, longest); n > 0; --n) {

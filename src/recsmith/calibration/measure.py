@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from recsmith.cost.machine import ONLY_IN_COMPANY
 from recsmith.spec import Core, Curve, Overheads, Platform, Progress
 
 from .capacity import Step, sweep, usable_bytes
@@ -77,9 +78,10 @@ def with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress)
     """The platform with factors that make its curves add up to whole look-ups."""
     found = trials(platform, bench, bind, report)
     factors = fit(found)
+    none = dict.fromkeys(ONLY_IN_COMPANY, 0.0)
     note = (
         f"Factors fitted to {len(found)} look-ups of made-up models: median error {median_error(found, factors):.0%}, "
-        f"{median_error(found, {}):.0%} without them."
+        f"{median_error(found, none):.0%} without them."
     )
     return replace(platform, factors=factors, notes=(*platform.notes, note))
 

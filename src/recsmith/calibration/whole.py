@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from recsmith.cost.fitted import FittedCost
+from recsmith.cost.machine import ONLY_IN_COMPANY
 from recsmith.data import synthetic
 from recsmith.planner.draft import drafted
 from recsmith.planner.evaluate import Pricer
@@ -111,13 +112,14 @@ def trials(platform: Platform, bench: Bench, bind: Bind, progress: Progress) -> 
     """Look-ups of every shape, law, batch size and way on one core and on all, with their parts' predictions.
 
     Args:
-        platform: with curves and without factors.
+        platform: with curves; its factors are left out.
         bench: whose memory the tables lie on.
         bind: makes executables.
         progress: told how many of the models are done.
     """
     crews = sorted({1, len(platform.cores)})
-    machines = [restrict(platform, cores) for cores in crews]
+    alone = replace(platform, factors=dict.fromkeys(ONLY_IN_COMPANY, 1.0))
+    machines = [restrict(alone, cores) for cores in crews]
     found: list[Trial] = []
     cases = list(itertools.product(SHAPES, LAWS, BATCHES))
     for done, (shape, law, batch) in enumerate(cases):

@@ -10,6 +10,9 @@ from recsmith.spec import Memory, Platform, Role
 
 from .curves import Speeds, missing
 
+ONLY_IN_COMPANY = ("setup", "addresses", "output beside others", "output crowded")
+"""Parts that no measurement of its own shows: they count where a platform has a factor for them."""
+
 _NUMBER = re.compile(r"[._#@-]\d+$")
 
 
@@ -42,7 +45,7 @@ class Machine:
     def in_company(self, parts: dict[str, float]) -> dict[str, float]:
         """Seconds measured alone, as they are in whole look-ups."""
         factors = self.platform.factors
-        return {part: seconds * factors.get(part, 1.0) for part, seconds in parts.items()}
+        return {p: seconds * factors.get(p, 0.0 if p in ONLY_IN_COMPANY else 1.0) for p, seconds in parts.items()}
 
     def path(self, core: str, role: Role) -> tuple[Memory, ...]:
         """The memories in which a read of what plays `role` may end, innermost first.
