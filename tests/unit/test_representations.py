@@ -67,9 +67,10 @@ def test_every_representation_survives_json_and_its_arrays_weigh_what_it_says(na
         assert sum(array.nbytes for array in arrays.values()) == table.nbytes
 
 
-def test_holding_and_holding_back_gives_the_model_again():
+@pytest.mark.parametrize("name", list(REPRESENTATIONS))
+def test_holding_and_holding_back_gives_the_model_again(name):
     plain = model(70, 3, 500)
-    assert hold(hold(plain, None, "dhe"), None, "table") == plain
+    assert hold(hold(plain, None, name), None, "table") == plain
 
 
 def test_each_kind_lowers_to_its_ops():

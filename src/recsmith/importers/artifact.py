@@ -3,6 +3,7 @@
     model.json                          the model (`spec.Model`)
     tables-00001-of-0000N.safetensors   rows as stored; a table lies whole in one shard
     dense.safetensors                   parameters of MLP parts, if any
+    representations.safetensors         parameters of computed tables, if any, named `{table}.{parameter}`
     dense.pt2, vocabularies             what the model refers to by name
     README.md                           the model card
 
@@ -16,14 +17,17 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from recsmith.spec import FormatError, Model, Progress, RecsmithError, Table, Weights
 
-from .check import check_weights, referred_files
+from .check import check_weights, parameter_names, referred_files
 from .model_card import model_card
 from .tensor_file import Stored, read, write
 
 MODEL_FILE = "model.json"
 DENSE_FILE = "dense.safetensors"
+PARAMETERS_FILE = "representations.safetensors"
 CARD_FILE = "README.md"
 SHARD_BYTES = 4 << 30
 _PARTIAL = ".partial"
@@ -88,11 +92,14 @@ def open(directory: str | Path) -> tuple[Model, Weights]:
         where |= dict.fromkeys(found, shard.name)
     dense = read(folder / DENSE_FILE) if (folder / DENSE_FILE).is_file() else {}
     where |= dict.fromkeys(dense, DENSE_FILE)
+    parameters = read(folder / PARAMETERS_FILE) if (folder / PARAMETERS_FILE).is_file() else {}
+    where |= dict.fromkeys(parameters, PARAMETERS_FILE)
     _check_dtypes(model, tables, where)
     weights = Weights(
         {table.name: tables[table.name].array for table in model.tables if table.name in tables},
         {name: stored.array for name, stored in dense.items()},  # type: ignore[misc]
         {name: folder / name for name in referred_files(model) if (folder / Path(name).name).is_file()},
+        {name: stored.array for name, stored in parameters.items()},
     )
     check_weights("open", model, weights, where)
     return model, weights
@@ -101,7 +108,7 @@ def open(directory: str | Path) -> tuple[Model, Weights]:
 def _write_tables(
     model: Model, weights: Weights, folder: Path, shard_bytes: int, progress: Progress | None
 ) -> list[str]:
-    shards = _split(model.tables, shard_bytes)
+    shards = _split(tuple(table for table in model.tables if table.computed is None), shard_bytes)
     done = 0
 
     def wrote(nbytes: int) -> None:
@@ -137,6 +144,13 @@ def _write_rest(model: Model, weights: Weights, folder: Path) -> list[str]:
     if weights.dense:
         write(folder / (DENSE_FILE + _PARTIAL), {name: Stored("F32", array) for name, array in weights.dense.items()})
         names.append(DENSE_FILE)
+    parameters = {name: weights.parameters[name] for name in parameter_names(model)}
+    if parameters:
+        stored = {
+            name: Stored("I64" if array.dtype == np.int64 else "F32", array) for name, array in parameters.items()
+        }
+        write(folder / (PARAMETERS_FILE + _PARTIAL), stored)
+        names.append(PARAMETERS_FILE)
     for name in referred_files(model):
         content = weights.files[name]
         if isinstance(content, bytes):
@@ -151,7 +165,7 @@ def _finish(folder: Path, names: list[str], model: Model) -> None:
     (folder / MODEL_FILE).unlink(missing_ok=True)
     for name in names:
         os.replace(folder / (name + _PARTIAL), folder / name)
-    for stale in [*_shards(folder, complete=False), folder / DENSE_FILE]:
+    for stale in [*_shards(folder, complete=False), folder / DENSE_FILE, folder / PARAMETERS_FILE]:
         if stale.name not in names:
             stale.unlink(missing_ok=True)
     model.save(folder / (MODEL_FILE + _PARTIAL))
@@ -188,7 +202,7 @@ def _check_dtypes(model: Model, tables: Mapping[str, Stored], where: Mapping[str
     for table in model.tables:
         stored = tables.get(table.name)
         wanted = _DTYPES[table.format.dtype]
-        if stored is not None and stored.dtype != wanted:
+        if table.computed is None and stored is not None and stored.dtype != wanted:
             raise FormatError(
                 "open",
                 f"table '{table.name}' in {where[table.name]} is stored as {stored.dtype}, but {MODEL_FILE} "

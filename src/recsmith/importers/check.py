@@ -20,6 +20,7 @@ NUMPY_DTYPES: dict[str, np.dtype[np.generic]] = {
     "int8": np.dtype(np.uint8),
     "int4": np.dtype(np.uint8),
 }
+_PARAMETERS: dict[str, np.dtype[np.generic]] = {"fp32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
 _BF16_EXPONENT = 0x7F80
 
 
@@ -42,16 +43,23 @@ def check_weights(operation: str, model: Model, weights: Weights, files: Mapping
     """
     names = {table.name for table in model.tables}
     for feature in model.features:
-        if feature.table not in names:
+        lost = [name for name in (feature.table, feature.beside) if name is not None and name not in names]
+        if lost:
             raise FormatError(
                 operation,
-                f"feature '{feature.name}' reads table '{feature.table}', which the model does not have",
+                f"feature '{feature.name}' reads table '{lost[0]}', which the model does not have",
                 f"The tables are: {', '.join(sorted(names))}.",
             )
     where = files or {}
     for table in model.tables:
         dtype = NUMPY_DTYPES[table.format.dtype]
-        _check_array(operation, "table", table.name, weights.tables, stored_shape(table), dtype, where)
+        if table.computed is None:
+            _check_array(operation, "table", table.name, weights.tables, stored_shape(table), dtype, where)
+        for parameter in table.parameters:
+            name = f"{table.name}.{parameter.name}"
+            _check_array(
+                operation, "parameter", name, weights.parameters, parameter.shape, _PARAMETERS[parameter.dtype], where
+            )
     for part in (model.bottom, model.top):
         for name, shape in ({} if part is None else mlp_shapes(part)).items():
             _check_array(operation, "parameter", name, weights.dense, shape, np.dtype(np.float32), where)
@@ -71,6 +79,11 @@ def mlp_shapes(part: Mlp) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def parameter_names(model: Model) -> tuple[str, ...]:
+    """Names, in `Weights.parameters`, of what the model's computed tables need."""
+    return tuple(f"{table.name}.{parameter.name}" for table in model.tables for parameter in table.parameters)
+
+
 def referred_files(model: Model) -> tuple[str, ...]:
     """Names of the files that `model` refers to."""
     found = [] if model.graph is None else [model.graph.file]
@@ -86,6 +99,8 @@ def count_nonfinite(model: Model, weights: Weights, progress: Progress | None = 
     found: dict[str, int] = {}
     total, done = model.nbytes, 0
     for table in model.tables:
+        if table.computed is not None:
+            continue
         stored = weights.tables[table.name]
         count = 0
         for part in chunks(stored):
@@ -95,7 +110,7 @@ def count_nonfinite(model: Model, weights: Weights, progress: Progress | None = 
                 progress("check weights", done, total)
         if count:
             found[table.name] = count
-    for name, array in weights.dense.items():
+    for name, array in [*weights.dense.items(), *weights.parameters.items()]:
         bad = int(np.size(array) - np.isfinite(array).sum())
         if bad:
             found[name] = bad

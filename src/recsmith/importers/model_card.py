@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith.spec import Mlp, Model
+from recsmith.spec import Dhe, MixedDimension, Mlp, Model, QuotientRemainder, Table
 
 _SHOWN = 40
 
@@ -15,13 +15,13 @@ def model_card(model: Model) -> str:
         f"A recommendation model in recsmith's artifact form: {len(model.features)} sparse features over "
         f"{len(model.tables)} tables ({model.nbytes:,} bytes), {model.dense_inputs} dense inputs.",
         "",
-        "| table | rows | dim | format | bytes | read by |",
+        "| table | rows | dim | held as | bytes | read by |",
         "|---|---:|---:|---|---:|---|",
     ]
     for table in sorted(model.tables, key=lambda table: -table.nbytes)[:_SHOWN]:
-        readers = [f"{f.name} ({f.pooling})" for f in model.features if f.table == table.name]
+        readers = [f"{f.name} ({f.pooling})" for f in model.features if table.name in (f.table, f.beside)]
         lines.append(
-            f"| {table.name} | {table.rows:,} | {table.dim} | {table.format.dtype} | {table.nbytes:,} "
+            f"| {table.name} | {table.rows:,} | {table.dim} | {held_as(table)} | {table.nbytes:,} "
             f"| {', '.join(readers)} |"
         )
     if len(model.tables) > _SHOWN:
@@ -29,6 +29,19 @@ def model_card(model: Model) -> str:
     lines += ["", *_dense_part(model), *_provenance(model)]
     lines += ["", "Run it: `recsmith inspect .`, `recsmith predict . --input rows.parquet`.", ""]
     return "\n".join(lines)
+
+
+def held_as(table: Table) -> str:
+    """How the table is held, in a few words: "fp32", "dhe 1024-512-256-16"."""
+    match table.computed:
+        case None:
+            return table.format.dtype
+        case Dhe() as dhe:
+            return f"dhe {_stack(dhe.widths(table.dim))}"
+        case QuotientRemainder() as settings:
+            return f"quotient-remainder / {settings.collisions} ({settings.combine})"
+        case MixedDimension() as settings:
+            return f"{settings.width}-{table.dim} mixed dimension"
 
 
 def _dense_part(model: Model) -> list[str]:
@@ -42,7 +55,11 @@ def _dense_part(model: Model) -> list[str]:
 
 
 def _widths(part: Mlp) -> str:
-    return "-".join(str(width) for width in part.widths)
+    return _stack(part.widths)
+
+
+def _stack(widths: tuple[int, ...]) -> str:
+    return "-".join(map(str, widths))
 
 
 def _provenance(model: Model) -> list[str]:

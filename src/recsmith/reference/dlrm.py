@@ -52,7 +52,7 @@ def joined(model: Model, weights: Weights, ids: Jagged, bottom_BE: NDArray[np.fl
 def _vectors(model: Model, pooled_BW: NDArray[np.float64]) -> NDArray[np.float64]:
     """[B, F, E] for products, [B, 1, W] to be concatenated."""
     if model.interaction is not None and model.interaction.kind == "dot" and model.bottom is not None:
-        return pooled_BW.reshape(len(pooled_BW), len(model.pooled), model.bottom.widths[-1])
+        return pooled_BW.reshape(len(pooled_BW), len(model.vectors), model.bottom.widths[-1])
     return pooled_BW[:, None, :]
 
 

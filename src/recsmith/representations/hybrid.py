@@ -39,7 +39,6 @@ class HybridRepresentation:
                 "Hold it as a table or as DHE.",
             )
         plain = TableRepresentation().hold(model, features, both.rows)
-        stale = {name + SUFFIX for name in names}
         added = tuple(
             Table(
                 name + SUFFIX,
@@ -49,12 +48,11 @@ class HybridRepresentation:
             )
             for at, name in enumerate(names)
         )
-        kept = tuple(table for table in plain.tables if table.name not in stale)
         twofold = tuple(
             replace(feature, beside=feature.table + SUFFIX) if feature.table in names else feature
             for feature in model.features
         )
-        return refitted(replace(plain, tables=kept + added, features=twofold))
+        return refitted(replace(plain, tables=plain.tables + added, features=twofold))
 
     def lower(self, feature: Feature, model: Model) -> tuple[Op, ...]:
         """A gather; then hash and decode."""

@@ -12,15 +12,21 @@ from recsmith.spec import Choice, Model, PlanError, Table
 def with_tables(model: Model, features: Sequence[str], held: Callable[[Table, int], Table]) -> Model:
     """`model` with each table that one of `features` reads replaced by `held(table, i)`, i counting them.
 
-    A table that several features share changes for all of them.
+    A table that several features share changes for all of them. Tables that stood beside them go.
 
     Raises:
         PlanError: the model has no such feature.
     """
     wanted = tables_of(model, features)
     numbers = {name: i for i, name in enumerate(wanted)}
-    tables = tuple(held(table, numbers[table.name]) if table.name in numbers else table for table in model.tables)
-    return refitted(replace(model, tables=tables))
+    stale = {feature.beside for feature in model.features if feature.table in numbers}
+    tables = tuple(
+        held(table, numbers[table.name]) if table.name in numbers else table
+        for table in model.tables
+        if table.name not in stale
+    )
+    single = tuple(replace(f, beside=None) if f.table in numbers else f for f in model.features)
+    return refitted(replace(model, tables=tables, features=single))
 
 
 def tables_of(model: Model, features: Sequence[str]) -> tuple[str, ...]:
