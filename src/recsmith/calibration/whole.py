@@ -57,7 +57,8 @@ from .probes import Bench
 
 LAWS: tuple[Distribution, ...] = (Uniform(), Zipf(1.05), Fixed())
 BATCHES = (128, 512, 2048)
-_STRATEGIES = ("gm", "l1")
+_STREAMED_BYTES = 64 << 20
+"""Larger models are not served by streaming all their tables for each batch."""
 _ID_BYTES_KEPT, _MOST_BATCHES = 32 << 20, 200
 _TRIES, _TRY_S = 7, 1.2e-3
 
@@ -94,18 +95,28 @@ SHAPES = (
 
 
 class Way(Record, frozen=True):
-    """How vectors are written.
+    """How a model is served.
 
     Attributes:
+        strategy: of all features.
+        stores, block: how vectors are written.
         owned: each feature by one core, instead of each sample.
     """
 
+    strategy: str = "gm"
     stores: Literal["regular", "stream"] = "regular"
     block: int = 0
     owned: bool = False
 
 
-WAYS = (Way(), Way("stream"), Way("regular", BLOCK), Way("stream", BLOCK), Way(owned=True))
+WAYS = (
+    Way(),
+    Way(stores="stream"),
+    Way(block=BLOCK),
+    Way(stores="stream", block=BLOCK),
+    Way(owned=True),
+    Way(strategy="gm_ub"),
+)
 
 
 def trials(platform: Platform, bench: Bench, bind: Bind, progress: Progress) -> list[Trial]:
@@ -162,18 +173,17 @@ def _tables(model: Model, bench: Bench) -> dict[str, NDArray[np.float32]]:
 def _plans(model: Model, workload: Workload, machine: Platform) -> Iterator[tuple[Plan, dict[str, float]]]:
     """The symmetric plan in every way that suits it, with the predicted seconds of its parts."""
     ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
-    pricer = Pricer(
-        Problem(model, ops, Objective((workload,)), machine),
-        {name: STRATEGIES[name]() for name in _STRATEGIES},
-        FittedCost(),
-    )
+    problem = Problem(model, ops, Objective((workload,)), machine)
     cores = [core.id for core in machine.cores]
-    bucket = replicated(pricer, cores, (workload,))
     single = max(access.pooling_factor for access in workload.accesses) <= 1
     for way in WAYS:
         if (way.owned and len(cores) == 1) or (way.block and not single):
             continue
-        plan = drafted(pricer, "symmetric", (_in_way(bucket, way, cores),))
+        if way.strategy != "gm" and model.nbytes > _STREAMED_BYTES:
+            continue
+        pricer = Pricer(problem, {way.strategy: STRATEGIES[way.strategy]()}, FittedCost())
+        bucket = _in_way(replicated(pricer, cores, (workload,)), way, cores)
+        plan = drafted(pricer, "symmetric", (bucket,))
         yield plan, dict(plan.predicted[0].total.breakdown)
 
 

@@ -48,7 +48,7 @@ class FittedCost:
         """Seconds of each work on each core when all cores run at the same time, batch after batch.
 
         The breakdown has `rows <memory>`, `stream <memory>`, `ids`, `output <way> <memory>`, `addresses` (of rows that
-        are written sample by sample), `task`, `setup` and `arithmetic`.
+        are written sample by sample), `filing` (of ids under chunks), `task`, `setup` and `arithmetic`.
 
         Raises:
             UnavailableError: the platform does not say how fast a memory is.

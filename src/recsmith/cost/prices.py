@@ -25,8 +25,8 @@ _WAY_BYTES = 4096
 _CROWDED = {4096: 1.0, 2048: 0.7, 1024: 0.25}
 """How much output crowds the first cache, by the largest power of two, up to a way's bytes, in the distance between
 samples; seen on a 2-core AMD EPYC (26/2/1) with 32 to 96 vectors of 16 or 32 elements, 2026-11-21."""
-_LIST_ENTRY_BYTES = 64
-"""Listing an address costs about a row of so many bytes of the nearest memory."""
+_ENTRY_BYTES = 64
+"""Listing an address and filing an id are counted in rows of so many bytes, of the nearest memory."""
 
 
 class Prices:
@@ -116,7 +116,8 @@ class _CoreAtWork:
         self._path = machine.path(core, "global")
         held = shares([caches[memory.id].cyclic for memory in self._path[:-1]])
         self._held = tuple((memory, share) for memory, share in zip(self._path, held, strict=True) if share > 0)
-        self._far_row_s = machine.gather_s(self._path, _LIST_ENTRY_BYTES, active_cores, 1.0)[-1]
+        row_s = machine.gather_s(self._path, _ENTRY_BYTES, active_cores, 1.0)
+        self._near_row_s, self._far_row_s = row_s[0], row_s[-1]
         self._flops_per_s = machine.flops_per_s(core)
 
     def parts(self, at: int, work: Work) -> dict[str, float]:
@@ -127,6 +128,8 @@ class _CoreAtWork:
                 self._add_rows(parts, request, _rows(request, self._core, at), work.vectors / request.count)
         for stream in work.streams:
             self._add_stream(parts, stream)
+        # Rows that come by in chunks are served in another order than their ids came.
+        parts["filing"] = self._near_row_s * sum(r.count for r in work.requests if r.role == "staging")
         parts["ids"] = work.ids_bytes * self._machine.stream_s(self._path[-1], "read", self._active_cores)
         if work.written_bytes > 0:
             self._add_output(parts, work)
@@ -143,8 +146,7 @@ class _CoreAtWork:
         in_order = work.tuning.block > 0 and _one_id_a_vector(work)
         way = "in order" if in_order else "apart" if work.interleaved else "columns"
         if in_order:
-            nearest = self._machine.gather_s(self._path, _LIST_ENTRY_BYTES, self._active_cores, 0.0)[0]
-            parts["addresses"] = work.vectors * nearest
+            parts["addresses"] = work.vectors * self._near_row_s
         if work.tuning.stores == "stream":
             seconds = self._written_s(self._path[-1], "stream_write", work, in_order=in_order)
             return _add(parts, f"output {way} past caches", work.written_bytes * seconds)

@@ -90,10 +90,10 @@ def infer_interaction(
     """The one interaction that yields `top_width` columns.
 
     cat: bottom + sum of dims. dot: bottom + n(n-1)/2 for n vectors, + n(n+1)/2 with self terms. So a state
-    dict that lost its last table looks like one with self terms; `self_terms=False` rules that out.
+    dict that lost its last table looks like one with self terms, which are only believed when asked for.
 
     Raises:
-        CheckpointError: none or several do; names the flags that settle it.
+        CheckpointError: none or several do, or only self terms would; names the flags that settle it.
     """
     vectors = len(dims) + 1
     widths = {Interaction("cat"): bottom_width + sum(dims)}
@@ -107,6 +107,13 @@ def infer_interaction(
         and (self_terms is None or option.kind == "cat" or option.self_terms == self_terms)
     }
     fitting = [option for option, width in asked.items() if width == top_width]
+    if len(fitting) == 1 and fitting[0].self_terms and self_terms is None:
+        raise CheckpointError(
+            "import",
+            f"a top MLP of {top_width} inputs fits dot with self terms of {len(dims)} tables, and plain dot of "
+            f"{len(dims) + 1} tables of which the last is missing",
+            "Say --self-terms if the model keeps x·x; otherwise the checkpoint is incomplete.",
+        )
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
