@@ -85,13 +85,13 @@ def test_streams_come_from_the_level_that_holds_the_table():
 def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
     platform, cost = cached_machine(), COST
     small = only(cost.loads(platform, {CORE: [Work(written_bytes=1000)]})[CORE])
-    assert small.breakdown["output columns l1"] == pytest.approx(1000 * 1e-11)
+    assert small.breakdown["output l1"] == pytest.approx(1000 * 1e-11)
     big = Work(written_bytes=200 * MIB)
     past = Work(written_bytes=200 * MIB, tuning=Tuning(stores="stream"))
     in_ram = only(cost.loads(platform, {CORE: [big]})[CORE]).breakdown
-    assert in_ram["output columns ram"] == pytest.approx(200 * MIB * 1e-10)
+    assert in_ram["output ram"] == pytest.approx(200 * MIB * 1e-10)
     streamed = only(cost.loads(platform, {CORE: [past]})[CORE]).breakdown
-    assert streamed["output columns past caches"] == pytest.approx(200 * MIB * 1.2e-10)
+    assert streamed["output past caches"] == pytest.approx(200 * MIB * 1.2e-10)
 
 
 def test_vectors_written_sample_by_sample_pay_for_addresses_and_not_for_gaps():
@@ -102,18 +102,18 @@ def test_vectors_written_sample_by_sample_pay_for_addresses_and_not_for_gaps():
     work = gather(100, count=10.0, written_bytes=1280, vectors=10.0)
     apart = only(COST.loads(platform, {CORE: [work]})[CORE]).breakdown
     listed = only(COST.loads(platform, {CORE: [replace(work, tuning=Tuning(block=64))]})[CORE]).breakdown
-    assert apart["output columns l1"] == pytest.approx(1280 * 3e-11) and "addresses" not in apart
-    assert listed["output in order l1"] == pytest.approx(1280 * 1e-11)
+    assert apart["output l1"] == pytest.approx(1280 * 3e-11) and "addresses" not in apart
+    assert listed["output l1"] == pytest.approx(1280 * 1e-11)
     assert listed["addresses"] == pytest.approx(10 * 1e-9)
 
 
 def test_factors_of_the_platform_scale_its_parts():
-    factors = {"ids": 0.5, "output columns l1": 0.25, "setup": 20.0, "handoff": 3.0}
+    factors = {"ids": 0.5, "output l1": 0.25, "setup": 20.0, "handoff": 3.0}
     platform = replace(cached_machine(), factors=factors)
     work = gather(100, written_bytes=1000, ids_bytes=8000)
     parts = only(COST.loads(platform, {CORE: [work]})[CORE]).breakdown
     assert parts["ids"] == pytest.approx(0.5 * 8000 * 1e-10)
-    assert parts["output columns l1"] == pytest.approx(0.25 * 1000 * 1e-11)
+    assert parts["output l1"] == pytest.approx(0.25 * 1000 * 1e-11)
     assert parts["setup"] == pytest.approx(1e-6)
     assert parts["task"] == pytest.approx(5e-8)
     both = COST.loads(platform, {CORE: [work], OTHER: [work]})

@@ -144,19 +144,20 @@ class _CoreAtWork:
     def _add_output(self, parts: dict[str, float], work: Work) -> None:
         """By the way vectors are written: feature by feature, sample by sample, or beside other cores' columns."""
         in_order = work.tuning.block > 0 and _one_id_a_vector(work)
-        way = "in order" if in_order else "apart" if work.interleaved else "columns"
         if in_order:
             parts["addresses"] = work.vectors * self._near_row_s
+        else:
+            parts["output crowded"] = work.vectors * self._crowding(work) * self._far_row_s
+        name = "output"
+        if work.interleaved and not in_order:
+            name = "output apart"
+            parts["output beside others"] = work.vectors * self._far_row_s
         if work.tuning.stores == "stream":
             seconds = self._written_s(self._path[-1], "stream_write", work, in_order=in_order)
-            return _add(parts, f"output {way} past caches", work.written_bytes * seconds)
-        if way == "apart":
-            parts["output beside others"] = work.vectors * self._far_row_s
-        if not in_order:
-            parts["output crowded"] = work.vectors * self._crowding(work) * self._far_row_s
+            return _add(parts, f"{name} past caches", work.written_bytes * seconds)
         for memory, share in self._holders(work):
             seconds = self._written_s(memory, "write", work, in_order=in_order)
-            _add(parts, f"output {way} {label(memory)}", work.written_bytes * share * seconds)
+            _add(parts, f"{name} {label(memory)}", work.written_bytes * share * seconds)
 
     def _holders(self, work: Work) -> Sequence[tuple[Memory, float]]:
         """Which level still holds how much of the output buffer when it is written again.

@@ -20,7 +20,7 @@ BLOCK = 64
 FEWEST_NEIGHBOURS = 4
 """The executor lists the rows of so many neighbours and more."""
 GAIN = 0.95
-"""Another way than the usual one has to win by this factor."""
+"""A way has to win by this factor over those before it: the usual one, in order, in order past the caches."""
 
 
 def best_writing(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket:
@@ -28,15 +28,16 @@ def best_writing(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) 
 
     Past the caches only where the output exceeds the private ones: whoever reads it next finds it cold.
     """
-    ways = [bucket]
     listed = in_order(bucket, pricer, workloads)
-    if listed is not None:
-        ways.append(listed)
+    ways = [bucket] if listed is None else [bucket, listed]
     if _output_is_large(pricer, workloads):
-        ways += [past_caches(way) for way in ways]
-    seconds = [pricer.seconds(way, workloads) for way in ways]
-    best = min(range(len(ways)), key=lambda at: seconds[at])
-    return ways[best] if seconds[best] < GAIN * seconds[0] else bucket
+        ways += [past_caches(way) for way in reversed(ways)]
+    best, least = bucket, pricer.seconds(bucket, workloads)
+    for way in ways[1:]:
+        seconds = pricer.seconds(way, workloads)
+        if seconds < GAIN * least:
+            best, least = way, seconds
+    return best
 
 
 def in_order(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket | None:
@@ -108,8 +109,11 @@ def _feature(name: str, pricer: Pricer) -> Feature:
 
 
 def _output_is_large(pricer: Pricer, workloads: Sequence[Workload]) -> bool:
-    """Whether the output of every workload exceeds all private caches together, so that nobody finds it there."""
-    memories = pricer.problem.platform.memories
-    private = sum(m.capacity_bytes for m in memories if m.kind == "cache" and len(m.cores) == 1)
+    """Whether the output of every workload exceeds the inner caches of all cores, so that nobody finds it there."""
+    platform = pricer.problem.platform
+    inner = 0
+    for core in platform.cores:
+        caches = [m for m in map(platform.memory, core.memories) if m.kind == "cache"]
+        inner += sum(memory.capacity_bytes for memory in caches[:-1])
     width_bytes = 4 * pricer.problem.model.width
-    return all(workload.batch * width_bytes > private for workload in workloads)
+    return all(workload.batch * width_bytes > inner for workload in workloads)

@@ -51,7 +51,7 @@ class Part:
 def whole_problem(model: Model, platform: Platform, workload: Workload) -> Problem:
     """All features held as tables, asked as `workload` says."""
     lower = REPRESENTATIONS["table"]().lower
-    return Problem(model, tuple(op for f in model.features for op in lower(f)), Objective((workload,)), platform)
+    return Problem(model, tuple(op for f in model.features for op in lower(f, model)), Objective((workload,)), platform)
 
 
 def part_of(
