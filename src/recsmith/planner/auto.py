@@ -21,9 +21,10 @@ from .ilp import solved
 from .symmetric import replicated
 from .tuning import tune
 
-MARGIN = 0.15
-"""An asymmetric plan has to be predicted faster than the symmetric one by this part: estimates of two plans err
-alike, but not exactly alike, and the symmetric plan cannot go wrong by imbalance."""
+MARGIN = 0.25
+"""An asymmetric plan has to be predicted faster than the symmetric one by this part: the symmetric plan cannot go wrong
+by imbalance, while predicted gains of up to a fifth came out as losses (2-core AMD EPYC 26/2/1, six shapes, 2026-11-21,
+benchmarks/prediction.py)."""
 ILP_TIME_LIMIT_S = 2.0
 MIDDLE_BATCH = 64
 """Large enough for several cores, small enough for output to stay in private caches."""
