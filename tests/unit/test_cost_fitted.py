@@ -131,7 +131,7 @@ def test_few_ids_on_one_core_take_the_short_cut():
 def test_output_beside_other_cores_columns_is_held_by_shared_caches_only():
     platform = cached_machine()
     beside = only(COST.loads(platform, {CORE: [Work(written_bytes=1000, interleaved=True)]})[CORE])
-    assert beside.breakdown["output apart l3"] == pytest.approx(1000 * 5e-11)
+    assert beside.breakdown["output l3"] == pytest.approx(1000 * 5e-11)
 
 
 def test_total_is_the_busiest_core_and_the_fixed_costs():

@@ -148,16 +148,14 @@ class _CoreAtWork:
             parts["addresses"] = work.vectors * self._near_row_s
         else:
             parts["output crowded"] = work.vectors * self._crowding(work) * self._far_row_s
-        name = "output"
         if work.interleaved and not in_order:
-            name = "output apart"
             parts["output beside others"] = work.vectors * self._far_row_s
         if work.tuning.stores == "stream":
             seconds = self._written_s(self._path[-1], "stream_write", work, in_order=in_order)
-            return _add(parts, f"{name} past caches", work.written_bytes * seconds)
+            return _add(parts, "output past caches", work.written_bytes * seconds)
         for memory, share in self._holders(work):
             seconds = self._written_s(memory, "write", work, in_order=in_order)
-            _add(parts, f"{name} {label(memory)}", work.written_bytes * share * seconds)
+            _add(parts, f"output {label(memory)}", work.written_bytes * share * seconds)
 
     def _holders(self, work: Work) -> Sequence[tuple[Memory, float]]:
         """Which level still holds how much of the output buffer when it is written again.
