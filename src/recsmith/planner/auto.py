@@ -25,6 +25,8 @@ MARGIN = 0.25
 """An asymmetric plan has to be predicted faster than the symmetric one by this part: the symmetric plan cannot go wrong
 by imbalance, while predicted gains of up to a fifth came out as losses (2-core AMD EPYC 26/2/1, six shapes, 2026-11-21,
 benchmarks/prediction.py)."""
+HANDOFFS = 4.0
+"""It also has to gain so many hand-offs' worth of time, which vary by as much."""
 ILP_TIME_LIMIT_S = 2.0
 MIDDLE_BATCH = 64
 """Large enough for several cores, small enough for output to stay in private caches."""
@@ -85,10 +87,16 @@ def _range(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> R
         found["greedy"] = tune(greedy.bucket(pricer), pricer, workloads)
     prices = {name: pricer.seconds(bucket, workloads) for name, bucket in found.items()}
     best = min(prices, key=lambda name: prices[name])
-    if "symmetric" in prices and prices[best] > (1 - MARGIN) * prices["symmetric"]:
+    if "symmetric" in prices and not _wins(prices[best], prices["symmetric"], pricer):
         best = "symmetric"
     said = ", ".join(f"{name} {seconds * 1e6:.2f} us" for name, seconds in prices.items())
     return Range(batch, found[best], (f"Batch {batch}: {best} ({said}).", *notes[1:]), bounds)
+
+
+def _wins(seconds: float, symmetric_s: float, pricer: Pricer) -> bool:
+    """Whether a gain is large, and larger than what hand-offs vary by."""
+    gain = symmetric_s - seconds
+    return gain > MARGIN * symmetric_s and gain > HANDOFFS * pricer.problem.platform.overheads.handoff_s
 
 
 def _with_small_batches(
