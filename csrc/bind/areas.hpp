@@ -6,6 +6,7 @@
 namespace recsmith {
 
 void bind_calibration(nanobind::module_& m);
+void bind_dhe(nanobind::module_& m);
 void bind_kernels(nanobind::module_& m);
 void bind_engine(nanobind::module_& m);
 

@@ -5,4 +5,5 @@ NB_MODULE(_native, m) {
   recsmith::bind_kernels(m);
   recsmith::bind_engine(m);
   recsmith::bind_calibration(m);
+  recsmith::bind_dhe(m);
 }

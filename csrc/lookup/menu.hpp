@@ -1,6 +1,7 @@
 // All functions of one target: which kernel serves a flow, row type and dim.
 #pragma once
 
+#include "dhe/encode.hpp"
 #include "interaction/dot.hpp"
 #include "lookup/check.hpp"
 #include "lookup/gm.hpp"
@@ -61,7 +62,7 @@ constexpr IndexFunctions<Index> functions() {
 
 template <class V>
 constexpr Target target(const char* name, bool (*supported)()) {
-  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>(), listed<V>};
+  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>(), listed<V>, Encoding<V>::run};
 }
 
 }  // namespace recsmith

@@ -1,6 +1,7 @@
 // One instruction set's functions. Each file in isa/ fills one in; isa/targets.cpp chooses at run time.
 #pragma once
 
+#include "dhe/call.hpp"
 #include "interaction/call.hpp"
 #include "lookup/call.hpp"
 
@@ -28,6 +29,7 @@ struct Target {
   IndexFunctions<std::int32_t> int32;
   IndexFunctions<std::int64_t> int64;
   CopyListed (*listed)(RowType, std::int32_t dim);  // never null
+  Encoder encode;                                   // ids to codes of deep hash embeddings
 };
 
 // All targets compiled in, slowest first; `scalar` is always supported.

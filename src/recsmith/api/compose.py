@@ -6,11 +6,25 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from recsmith.cost import COSTS
 from recsmith.planner import PLANNERS
 from recsmith.platforms import load as open_platform
-from recsmith.representations import lower
-from recsmith.spec import Executable, Model, Objective, Plan, Platform, Problem, Strategy, Weights, Workload, check
+from recsmith.representations import beside_name, lower, served, servings
+from recsmith.spec import (
+    Executable,
+    Model,
+    Objective,
+    Plan,
+    Platform,
+    Problem,
+    Serving,
+    Strategy,
+    Weights,
+    Workload,
+    check,
+)
 from recsmith.strategies import STRATEGIES
 
 
@@ -79,6 +93,7 @@ def plan(
     planner: str = "auto",
     allow: Sequence[str] | None = None,
     cost: str = "fitted",
+    serving: Sequence[Serving] = (),
 ) -> Plan:
     """A checked plan: how each feature is looked up, and by which cores.
 
@@ -87,16 +102,36 @@ def plan(
         planner: a name on `recsmith.planner.PLANNERS`.
         allow: strategies to choose from; all of them by default.
         cost: a name on `recsmith.cost.COSTS`.
+        serving: how computed tables are served; those not named are computed when asked.
 
     Raises:
         PlanError: no plan exists under these restrictions.
         CapacityError: the tables do not fit.
     """
-    asked = problem(model, platform, workloads)
+    ways = servings(model, serving)
+    asked = problem(served(model, ways), platform, _both(model, workloads))
     allowed = strategies(allow)
     made: Plan = PLANNERS[planner]().plan(asked, allowed, COSTS[cost]())
     check(made, asked, allowed)
-    return made
+    return replace(made, serving=ways) if ways else made
+
+
+def _both(model: Model, workloads: Workload | Objective | Iterable[Workload]) -> Objective:
+    """The workloads as an objective in which second vectors are asked for as often as first ones."""
+    if isinstance(workloads, Workload):
+        workloads = Objective((workloads,))
+    elif not isinstance(workloads, Objective):
+        workloads = Objective(tuple(workloads))
+    twofold = [feature for feature in model.features if feature.beside is not None]
+    if not twofold:
+        return workloads
+
+    def extended(workload: Workload) -> Workload:
+        by_feature = {access.feature: access for access in workload.accesses}
+        added = [replace(by_feature[f.name], feature=beside_name(f)) for f in twofold if f.name in by_feature]
+        return replace(workload, accesses=(*workload.accesses, *added))
+
+    return replace(workloads, workloads=tuple(map(extended, workloads.workloads)))
 
 
 def compile(
@@ -111,7 +146,8 @@ def compile(
 
     Args:
         platform: this machine; probed when None.
-        options: `isa`, `pages`, `allow_foreign`, `dense`, `progress`; see `recsmith.executor.compile`.
+        options: `isa`, `pages`, `allow_foreign`, `dense`, `progress`; see `recsmith.executor.compile`. For computed
+            tables also `profile`; see `recsmith.executor.compile_computed`.
 
     Raises:
         ForeignPlanError: the plan belongs to another model or machine.
@@ -120,5 +156,9 @@ def compile(
         UnavailableError: a forced instruction set does not exist here.
     """
     from recsmith.executor import compile as bind
+    from recsmith.executor import compile_computed
 
-    return bind(model, plan, weights, platform=platform or open_platform("cpu"), **options)
+    here = platform or open_platform("cpu")
+    if model.computes:
+        return compile_computed(model, plan, weights, platform=here, **options)
+    return bind(model, plan, weights, platform=here, **options)

@@ -27,6 +27,7 @@ def compile(
     allow_foreign: bool = False,
     dense: Dense | None = None,
     progress: Progress | None = None,
+    live: frozenset[str] = frozenset(),
 ) -> CpuExecutable:
     """An executable of `plan` on this machine.
 
@@ -38,6 +39,7 @@ def compile(
         allow_foreign: take a plan that was made for another machine; its cores must exist here.
         dense: what comes after the look-up, instead of the model's own dense part.
         progress: told the bytes copied.
+        live: tables whose arrays are written to while they serve; they are read where they are.
 
     Raises:
         ForeignPlanError: the plan was made for another model or machine.
@@ -57,7 +59,7 @@ def compile(
     buckets = program.buckets(model, plan, made)
     joint = program.joint(model)
     finish = dense_of(model, weights) if dense is None else dense
-    memory = place_tables(model, weights, plan, platform, pages, len(_native.allowed_processors()), progress)
+    memory = place_tables(model, weights, plan, platform, pages, len(_native.allowed_processors()), progress, live)
     faults = Faults(model)
     engine: Any = _native.Engine(
         target=target,

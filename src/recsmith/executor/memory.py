@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 import recsmith._native as _native
@@ -58,6 +59,7 @@ def place_tables(
     pages: Pages,
     threads: int,
     progress: Progress | None,
+    live: frozenset[str] = frozenset(),
 ) -> TableMemory:
     """The model's tables in memory of the wanted kind.
 
@@ -66,6 +68,7 @@ def place_tables(
             where they are (a memory map, or memory that others read too).
         threads: that copy.
         progress: told the bytes copied.
+        live: tables that are written to while they serve; read where they are whatever `pages` says.
 
     Raises:
         FormatError: an array is missing, or of another type or shape than its table.
@@ -75,7 +78,10 @@ def place_tables(
     if pages in ("file", "borrow"):
         placed = {name: Placed(array.ctypes.data, array.strides[0]) for name, array in arrays.items()}
         return TableMemory(placed, tuple(arrays.values()), 0)
-    return _copied(model, arrays, plan, platform, pages, threads, progress)
+    here = {name: Placed(arrays[name].ctypes.data, arrays[name].strides[0]) for name in live}
+    fixed = replace(model, tables=tuple(table for table in model.tables if table.name not in live))
+    made = _copied(fixed, arrays, plan, platform, pages, threads, progress)
+    return TableMemory({**made.placed, **here}, made.owner, made.nbytes) if live else made
 
 
 def free_bytes() -> int:

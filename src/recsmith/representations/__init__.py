@@ -2,5 +2,6 @@
 
 from .holding import build, hold, lower
 from .menu import REPRESENTATIONS
+from .serving import beside_name, served, servings
 
-__all__ = ["REPRESENTATIONS", "build", "hold", "lower"]
+__all__ = ["REPRESENTATIONS", "beside_name", "build", "hold", "lower", "served", "servings"]

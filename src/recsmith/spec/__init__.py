@@ -25,6 +25,7 @@ from .plan import (
     Plan,
     Predicted,
     Problem,
+    Serving,
     Shard,
     Stage,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "RowFormat",
     "Rows",
     "Select",
+    "Serving",
     "Shard",
     "Single",
     "Stage",

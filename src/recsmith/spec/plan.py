@@ -149,6 +149,24 @@ class Predicted(Record, frozen=True):
     lower_bound_s: float = 0.0
 
 
+class Serving(Record, frozen=True):
+    """How a computed table is served.
+
+    Attributes:
+        way: `compute` every row when it is asked; `cache`: the same, but `hot` finished rows are kept;
+            `materialise` all rows once, when the plan is bound.
+        hot: ids whose rows are kept; which ones, `compile` is told (`profile`).
+        precision: of the decoder's products; `bf16` rounds codes and weights to bfloat16.
+        seconds: predicted for one batch of the objective; 0 when not predicted.
+    """
+
+    table: str
+    way: Literal["compute", "cache", "materialise"] = "compute"
+    hot: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seconds: float = 0.0
+
+
 class Plan(Record, frozen=True):
     """An assignment of every feature's look-ups to cores.
 
@@ -160,6 +178,8 @@ class Plan(Record, frozen=True):
         buckets: by batch size, smallest first; the last one takes any size.
         planner: which planner made it.
         notes: what it decided and why, a sentence each.
+        serving: how each computed table is served. The model that strategies see, and whose digest this is, has
+            tables of finished rows in their place (`representations.served`).
     """
 
     problem: str
@@ -171,6 +191,7 @@ class Plan(Record, frozen=True):
     predicted: tuple[Predicted, ...] = ()
     notes: tuple[str, ...] = ()
     version: int = 1
+    serving: tuple[Serving, ...] = ()
 
     def bucket(self, batch: int) -> Bucket:
         """The bucket that serves a batch of `batch` samples."""
