@@ -5,7 +5,7 @@
 #pragma once
 
 #include "interaction/call.hpp"
-#include "interaction/single.hpp"
+#include "interaction/rows.hpp"
 #include "interaction/tile.hpp"
 
 namespace recsmith {
@@ -60,28 +60,26 @@ class PairBlock {
   }
 };
 
-// All pairs over one strip of columns. `step` is called once a block.
-template <class V, bool Self, class Step>
+// All pairs over one strip of columns. `done(n)` is called when the first n sums are complete for this strip.
+template <class V, bool Self>
 class Pairs {
  public:
-  Pairs(std::int32_t count, const float* tiles, float* sums, Step step)
-      : count_(count), tiles_(tiles), sums_(sums), step_(step) {}
+  Pairs(std::int32_t count, const float* tiles, float* sums) : count_(count), tiles_(tiles), sums_(sums) {}
 
-  void add(int columns, bool first) {
+  template <class Done>
+  void add(int columns, bool first, Done done) {
     constexpr int edge = block_edge<V>;
     int i = 0;
-    for (; i + edge <= count_; i += edge) rows<edge>(i, columns, first);
+    for (; i + edge <= count_; i += edge) {
+      rows<edge>(i, columns, first);
+      done(pairs_of(i + edge, Self));
+    }
     if constexpr (edge > 3) {
       if (count_ - i == 3) rows<3>(i, columns, first);
     }
     if (count_ - i == 2) rows<2>(i, columns, first);
     if (count_ - i == 1) rows<1>(i, columns, first);
-  }
-
-  // Blocks that one strip has.
-  static std::int64_t blocks(std::int64_t count) {
-    const std::int64_t edges = (count + block_edge<V> - 1) / block_edge<V>;
-    return edges * (edges + 1) / 2;
+    done(pairs_of(count_, Self));
   }
 
  private:
@@ -95,69 +93,105 @@ class Pairs {
       float* sums[R];
       for (int r = 0; r < R; ++r) sums[r] = sums_ + (pairs_of(i + r, Self) + j) * V::width;
       PairBlock<V, R, edge, false, Self>::add(a, tiles_ + j * tile, columns, sums, first);
-      step_();
     }
     float* sums[R];
     for (int r = 0; r < R; ++r) sums[r] = sums_ + (pairs_of(i + r, Self) + i) * V::width;
     PairBlock<V, R, R, true, Self>::add(a, a, columns, sums, first);
-    step_();
   }
 
   const std::int32_t count_;
   const float* const tiles_;
   float* const sums_;
-  Step step_;
 };
 
-// The first `n` lanes of `pairs` sums to rows of the output.
+// Puts sums out, the first `n` lanes of them, as whole vectors of pairs as long as there are any.
 template <class V>
-void put_pairs(const float* sums, std::int64_t pairs, int n, float* out, std::int64_t out_stride) {
-  constexpr int W = V::width;
-  typename V::F x[W];
-  std::int64_t p = 0;
-  for (; p + W <= pairs; p += W) {
+class PairWriter {
+ public:
+  PairWriter(const float* sums, int n, float* out, std::int64_t out_stride)
+      : sums_(sums), n_(n), out_(out), out_stride_(out_stride) {}
+
+  // Sums below `ready` are complete.
+  void upto(std::int64_t ready) {
+    for (; at_ + W <= ready; at_ += W) {
+      F x[W];
 #pragma GCC unroll 16
-    for (int k = 0; k < W; ++k) x[k] = V::load(sums + (p + k) * W);
-    V::transpose(x);
-    if (n == W) {
+      for (int k = 0; k < W; ++k) x[k] = V::load(sums_ + (at_ + k) * W);
+      V::transpose(x);
+      if (n_ == W) {
 #pragma GCC unroll 16
-      for (int s = 0; s < W; ++s) V::store(out + s * out_stride + p, x[s]);
-    } else {
-      for (int s = 0; s < n; ++s) V::store(out + s * out_stride + p, x[s]);
+        for (int s = 0; s < W; ++s) V::store(out_ + s * out_stride_ + at_, x[s]);
+      } else {
+        for (int s = 0; s < n_; ++s) V::store(out_ + s * out_stride_ + at_, x[s]);
+      }
     }
   }
-  const int rest = static_cast<int>(pairs - p);
-  if (rest == 0) return;
-  for (int k = 0; k < W; ++k) x[k] = k < rest ? V::load(sums + (p + k) * W) : V::zero();
-  V::transpose(x);
-  for (int s = 0; s < n; ++s) V::store_part(out + s * out_stride + p, x[s], rest);
+
+  // There are no more than `all`.
+  void finish(std::int64_t all) {
+    const int rest = static_cast<int>(all - at_);
+    if (rest == 0) return;
+    F x[W];
+    for (int k = 0; k < W; ++k) x[k] = k < rest ? V::load(sums_ + (at_ + k) * W) : V::zero();
+    V::transpose(x);
+    for (int s = 0; s < n_; ++s) V::store_part(out_ + s * out_stride_ + at_, x[s], rest);
+  }
+
+ private:
+  using F = typename V::F;
+  static constexpr int W = V::width;
+
+  const float* const sums_;
+  const int n_;
+  float* const out_;
+  const std::int64_t out_stride_;
+  std::int64_t at_ = 0;
+};
+
+// Fewer samples than these are worked on one by one: empty lanes cost as much as full ones. Measured with 27 vectors of
+// 16 and of 64 elements, AVX-512 on an AMD EPYC (26/2/1), batches of 1 to 16 samples, 2026-11-21: times cross between 6
+// and 8 samples, and between 12 and 16.
+template <class V>
+[[gnu::always_inline]] inline int few_samples(std::int32_t dim) {
+  return V::width * (dim <= 32 ? 7 : 13) / 16;
+}
+
+// A group of n samples from s0 on.
+template <class V, bool Self, class Index>
+void dots_of_group(const Dots<Index>& call, std::int64_t s0, int n) {
+  constexpr int W = V::width;
+  constexpr std::int64_t tile = std::int64_t{W} * W;
+  float* const tiles = call.scratch;
+  float* const sums = tiles + call.count * tile;
+  float* const out = call.out + s0 * call.out_stride;
+  PairWriter<V> writer(sums, n, out + call.dim, call.out_stride);
+  Pairs<V, Self> pairs(call.count, tiles, sums);
+  for (std::int64_t column = 0; column < call.dim; column += W) {
+    const int columns = static_cast<int>(call.dim - column < W ? call.dim - column : W);
+    const bool first = column == 0, last = column + W >= call.dim;
+    for (std::int32_t f = 0; f < call.count; ++f) {
+      load_tile<V>(call.vectors[f], s0, n, column, columns, tiles + f * tile);
+    }
+    if (first) bring_group<V>(call, s0 + W);
+    pairs.add(columns, first, [&](std::int64_t ready) {
+      if (last) writer.upto(ready);
+    });
+  }
+  writer.finish(pairs_of(call.count, Self));
+  for (int s = 0; s < n; ++s) copy_first<V>(call, s0 + s);
 }
 
 template <class V, bool Self, class Index>
 void dots_of(const Dots<Index>& call) {
   constexpr int W = V::width;
-  constexpr std::int64_t tile = std::int64_t{W} * W;
-  float* const tiles = call.scratch;
-  float* const sums = tiles + call.count * tile;
-  const std::int64_t pairs = pairs_of(call.count, Self);
   for (std::int64_t s0 = 0; s0 < call.samples; s0 += W) {
     const int n = static_cast<int>(call.samples - s0 < W ? call.samples - s0 : W);
-    if (n < few_samples<V>) {
-      for (int s = 0; s < n; ++s) single<V, Self>(call, s0 + s);
-      return;
+    if (n < few_samples<V>(call.dim)) {
+      const auto** vectors = reinterpret_cast<const std::byte**>(call.scratch);
+      for (int s = 0; s < n; ++s) rows_of<V, Self>(call, s0 + s, vectors);
+    } else {
+      dots_of_group<V, Self>(call, s0, n);
     }
-    const std::int64_t strips = (call.dim + W - 1) / W;
-    GroupAhead<V, Index> ahead(call, s0 + W, strips * Pairs<V, Self, int>::blocks(call.count));
-    for (std::int64_t column = 0; column < call.dim; column += W) {
-      const int columns = static_cast<int>(call.dim - column < W ? call.dim - column : W);
-      for (std::int32_t f = 0; f < call.count; ++f) {
-        load_tile<V>(call.vectors[f], s0, n, column, columns, tiles + f * tile);
-      }
-      auto step = [&] { ahead.step(); };
-      Pairs<V, Self, decltype(step)>(call.count, tiles, sums, step).add(columns, column == 0);
-    }
-    for (int s = 0; s < n; ++s) copy_first<V>(call, s0 + s);
-    put_pairs<V>(sums, pairs, n, call.out + s0 * call.out_stride + call.dim, call.out_stride);
   }
 }
 

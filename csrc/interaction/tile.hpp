@@ -43,60 +43,38 @@ template <class V, class Index>
   if (rest > 0) V::store_part(out + column, V::fp32_part(at + column * 4, rest), rest);
 }
 
-// Prefetches the vectors of one group of samples while another one is worked on, a few lines of each a step.
+// Prefetches a feature's vectors of samples [s0, s1). The empty statement: see lookup/prefetch.hpp.
+template <class V, Prefetch Level, class Index>
+[[gnu::always_inline]] inline void bring_at(const Vectors<Index>& vectors, std::int64_t s0, std::int64_t s1,
+                                            std::int64_t bytes) {
+  asm volatile("");
+  // Vectors that do not start at cache lines may reach into one more.
+  const auto start = reinterpret_cast<std::uintptr_t>(vectors.base) | static_cast<std::uintptr_t>(vectors.stride);
+  const bool aligned = start % 64 == 0;
+  for (std::int64_t s = s0; s < s1; ++s) {
+    const std::byte* at = vector_of(vectors, s);
+    for (std::int64_t byte = 0; byte < bytes; byte += 64) V::template prefetch<Level>(at + byte);
+    if (!aligned) V::template prefetch<Level>(at + bytes - 1);
+  }
+}
+
+// Prefetches the vectors of the group of samples that begins with `first`, in this call or in the next one. All at
+// once: among the multiplications each miss would hold up those behind it.
 template <class V, class Index>
-class GroupAhead {
- public:
-  // The group that begins with sample `first`, in this call or in the next one; `steps` steps are to come.
-  GroupAhead(const Dots<Index>& call, std::int64_t first, std::int64_t steps) {
-    vectors_ = call.vectors;
-    first_ = first;
-    std::int64_t last = call.samples;
-    if (first >= call.samples) {
-      vectors_ = call.next;
-      first_ = 0;
-      last = call.next_samples;
+void bring_group(const Dots<Index>& call, std::int64_t first) {
+  const bool here = first < call.samples;
+  const Vectors<Index>* all = here ? call.vectors : call.next;
+  if (all == nullptr) return;
+  const std::int64_t s0 = here ? first : 0, last = here ? call.samples : call.next_samples;
+  const std::int64_t s1 = last - s0 < V::width ? last : s0 + V::width, bytes = std::int64_t{call.dim} * 4;
+  for (std::int32_t f = 0; f < call.count; ++f) {
+    switch (all[f].level) {
+      case Prefetch::none: break;
+      case Prefetch::t0: bring_at<V, Prefetch::t0>(all[f], s0, s1, bytes); break;
+      case Prefetch::t1: bring_at<V, Prefetch::t1>(all[f], s0, s1, bytes); break;
+      case Prefetch::nta: bring_at<V, Prefetch::nta>(all[f], s0, s1, bytes); break;
     }
-    if (vectors_ == nullptr) return;
-    count_ = static_cast<int>(last - first_ < V::width ? last - first_ : V::width);
-    if (count_ <= 0) return;
-    bytes_ = call.dim * 4;
-    lines_ = (bytes_ + 63) / 64 + 1;
-    left_ = call.count * lines_;
-    each_ = (left_ + steps - 1) / steps;
   }
-
-  [[gnu::always_inline]] void step() {
-    for (std::int64_t i = 0; i < each_ && left_ > 0; ++i) one();
-  }
-
- private:
-  // One line of a feature's vectors, of each sample.
-  [[gnu::always_inline]] void one() {
-    --left_;
-    const Vectors<Index>& vectors = vectors_[left_ / lines_];
-    const std::int64_t line = left_ % lines_;
-    // Vectors that do not start at cache lines may reach into one more.
-    const bool extra = line == lines_ - 1;
-    if (extra && (reinterpret_cast<std::uintptr_t>(vectors.base) | static_cast<std::uintptr_t>(vectors.stride)) % 64 == 0) {
-      return;
-    }
-    const std::int64_t byte = extra ? bytes_ - 1 : line * 64;
-    if (vectors.level == Prefetch::t0) return bring<Prefetch::t0>(vectors, byte);
-    if (vectors.level == Prefetch::t1) return bring<Prefetch::t1>(vectors, byte);
-    if (vectors.level == Prefetch::nta) return bring<Prefetch::nta>(vectors, byte);
-  }
-
-  // The empty statement: see lookup/prefetch.hpp.
-  template <Prefetch Level>
-  [[gnu::always_inline]] void bring(const Vectors<Index>& vectors, std::int64_t byte) const {
-    asm volatile("");
-    for (int s = 0; s < count_; ++s) V::template prefetch<Level>(vector_of(vectors, first_ + s) + byte);
-  }
-
-  const Vectors<Index>* vectors_;
-  std::int64_t first_ = 0, bytes_ = 0, lines_ = 1, left_ = 0, each_ = 0;
-  int count_ = 0;
-};
+}
 
 }  // namespace recsmith

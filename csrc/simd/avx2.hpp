@@ -44,17 +44,24 @@ struct Avx2 {
   static void store_part(float* p, F x, int n) { _mm256_maskstore_ps(p, below(n), x); }
   static void stream(float* p, F x) { _mm256_stream_ps(p, x); }
 
+  [[gnu::always_inline]] static F sums(const F (&x)[width]) {
+    const F low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+    const F high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
+    return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+  }
+
+  // Lanes 4 * Quarter and the three after it.
+  template <int Quarter>
+  [[gnu::always_inline]] static void store_quarter(float* p, F x) {
+    _mm_storeu_ps(p, Quarter == 0 ? _mm256_castps256_ps128(x) : _mm256_extractf128_ps(x, Quarter));
+  }
+
   // First within quarters of four, then the quarters themselves.
   [[gnu::always_inline]] static void transpose(F (&x)[width]) {
     F y[width];
 #pragma GCC unroll 2
     for (int i = 0; i < 8; i += 4) {
-      const F ab = _mm256_unpacklo_ps(x[i], x[i + 1]), ab_high = _mm256_unpackhi_ps(x[i], x[i + 1]);
-      const F cd = _mm256_unpacklo_ps(x[i + 2], x[i + 3]), cd_high = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
-      y[i] = _mm256_shuffle_ps(ab, cd, 0x44);
-      y[i + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
-      y[i + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
-      y[i + 3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+      quarters(x + i, y + i);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
@@ -79,6 +86,15 @@ struct Avx2 {
   }
 
  private:
+  // Transposes each quarter: element j of y[i]'s is element i of x[j]'s.
+  [[gnu::always_inline]] static void quarters(const F* x, F* y) {
+    const F ab = _mm256_unpacklo_ps(x[0], x[1]), ab_high = _mm256_unpackhi_ps(x[0], x[1]);
+    const F cd = _mm256_unpacklo_ps(x[2], x[3]), cd_high = _mm256_unpackhi_ps(x[2], x[3]);
+    y[0] = _mm256_shuffle_ps(ab, cd, 0x44);
+    y[1] = _mm256_shuffle_ps(ab, cd, 0xee);
+    y[2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+    y[3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+  }
   static __m128i load16(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   static __m128i load8(const std::byte* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
   static __m128i first(const std::byte* p, int bytes) {

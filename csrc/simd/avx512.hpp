@@ -46,17 +46,27 @@ struct Avx512 {
   static void store_part(float* p, F x, int n) { _mm512_mask_storeu_ps(p, below(n), x); }
   static void stream(float* p, F x) { _mm512_stream_ps(p, x); }
 
+  [[gnu::always_inline]] static F sums(const F (&x)[width]) {
+    F y[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) y[i] = quarter_sums(x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]);
+    const F low = _mm512_add_ps(_mm512_shuffle_f32x4(y[0], y[1], 0x88), _mm512_shuffle_f32x4(y[0], y[1], 0xdd));
+    const F high = _mm512_add_ps(_mm512_shuffle_f32x4(y[2], y[3], 0x88), _mm512_shuffle_f32x4(y[2], y[3], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  }
+
+  // Lanes 4 * Quarter and the three after it.
+  template <int Quarter>
+  [[gnu::always_inline]] static void store_quarter(float* p, F x) {
+    _mm_storeu_ps(p, Quarter == 0 ? _mm512_castps512_ps128(x) : _mm512_extractf32x4_ps(x, Quarter));
+  }
+
   // First within quarters of four, then the quarters themselves.
   [[gnu::always_inline]] static void transpose(F (&x)[width]) {
     F y[width];
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
-      const F ab = _mm512_unpacklo_ps(x[i], x[i + 1]), ab_high = _mm512_unpackhi_ps(x[i], x[i + 1]);
-      const F cd = _mm512_unpacklo_ps(x[i + 2], x[i + 3]), cd_high = _mm512_unpackhi_ps(x[i + 2], x[i + 3]);
-      y[i] = _mm512_shuffle_ps(ab, cd, 0x44);
-      y[i + 1] = _mm512_shuffle_ps(ab, cd, 0xee);
-      y[i + 2] = _mm512_shuffle_ps(ab_high, cd_high, 0x44);
-      y[i + 3] = _mm512_shuffle_ps(ab_high, cd_high, 0xee);
+      quarters(x + i, y + i);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
@@ -85,6 +95,21 @@ struct Avx512 {
   }
 
  private:
+  // In each quarter, what the quarters of a, b, c and d add up to.
+  [[gnu::always_inline]] static F quarter_sums(F a, F b, F c, F d) {
+    const F ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const F cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+  }
+  // Transposes each quarter: element j of y[i]'s is element i of x[j]'s.
+  [[gnu::always_inline]] static void quarters(const F* x, F* y) {
+    const F ab = _mm512_unpacklo_ps(x[0], x[1]), ab_high = _mm512_unpackhi_ps(x[0], x[1]);
+    const F cd = _mm512_unpacklo_ps(x[2], x[3]), cd_high = _mm512_unpackhi_ps(x[2], x[3]);
+    y[0] = _mm512_shuffle_ps(ab, cd, 0x44);
+    y[1] = _mm512_shuffle_ps(ab, cd, 0xee);
+    y[2] = _mm512_shuffle_ps(ab_high, cd_high, 0x44);
+    y[3] = _mm512_shuffle_ps(ab_high, cd_high, 0xee);
+  }
   static __m256i load32(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static __mmask16 below(int n) { return static_cast<__mmask16>((1u << n) - 1); }
   static F from_bf16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }

@@ -49,6 +49,13 @@ struct Neon {
   }
   static void stream(float* p, F x) { vst1q_f32(p, x); }  // single vectors have no store past the caches here
 
+  [[gnu::always_inline]] static F sums(const F (&x)[width]) {
+    return vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3]));
+  }
+  template <int Quarter>
+  static void store_quarter(float* p, F x) {
+    vst1q_f32(p, x);
+  }
   [[gnu::always_inline]] static void transpose(F (&x)[width]) {
     const float32x4x2_t ab = vtrnq_f32(x[0], x[1]), cd = vtrnq_f32(x[2], x[3]);
     x[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));

@@ -48,6 +48,9 @@ struct Scalar {
   // The square matrix whose rows these are, transposed.
   static void transpose(F (&)[width]) {}
 
+  // Lane k of the result is what the lanes of x[k] add up to.
+  static F sums(const F (&x)[width]) { return x[0]; }
+
   // Scale and bias of a quantised row.
   static void header(const std::byte* p, F& scale, F& bias) {
     scale = fp16(p);

@@ -1,4 +1,4 @@
-"""What the machine allows: the rows read with nothing else to do, and the output written once.
+"""What the machine allows: rows read with nothing else to do, output written once, products multiplied and added.
 
 Legend: L look-ups.
 """
@@ -27,6 +27,7 @@ _ATTEMPTS = 12
 _MOST_ADDRESSES = 1 << 22
 # A smaller buffer is written so fast that the clock's own time shows.
 _LEAST_WRITTEN_BYTES = 256 << 10
+_FLOP_STEPS, _FLOP_TRIES = 100_000, 15
 
 
 class PointerList:
@@ -105,7 +106,7 @@ class PointerList:
 
     def write_s(self) -> float:
         """Seconds to write one output at the best measured rate."""
-        wanted = 4 * self._setup.batch * self._setup.model.width
+        wanted = 4 * self._setup.batch * self._setup.columns
         nbytes = max(wanted, _LEAST_WRITTEN_BYTES)
         rates = [
             self._native.write_rate(nbytes, self._setup.pages, stores, self._cores, 15, self._target)
@@ -115,4 +116,13 @@ class PointerList:
 
     def bound(self, seconds: Sequence[float]) -> Bound:
         """From the samples of `sampler`, taken in the same rounds as the engines'."""
-        return Bound(rounds.measurement(seconds).seconds, self.write_s(), self.prefetch)
+        return Bound(rounds.measurement(seconds).seconds, self.write_s(), self.prefetch, self.arithmetic_s())
+
+    def arithmetic_s(self) -> float:
+        """Seconds for the products of the interaction at the best measured rate of multiply-adds; 0 without any."""
+        joint = self._setup.joint
+        if joint is None or joint.pairs == 0:
+            return 0.0
+        rates = [self._native.flops_per_s(self._cores, _FLOP_STEPS, self._target) for _ in range(_FLOP_TRIES)]
+        flops = 2 * joint.pairs * joint.dim * self._setup.batch
+        return flops / (max(rates) * len(self._cores))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,14 +15,18 @@ from recsmith.spec.model import Activation
 _BOTTOM, _TOP = (512, 256, 64), (512, 256, 1)
 
 
-def dlrm(shape: Shape) -> Model:
+def dlrm(shape: Shape, interaction: Literal["dot", "cat"] | None = None) -> Model:
     """The shape's tables with bottom MLP, interaction and top MLP as its source has them.
 
     MLPs that the source does not name are those of DLRM's Criteo-Kaggle configuration; vectors of different dims,
     or without dense inputs, are concatenated instead of multiplied.
 
+    Args:
+        interaction: how to join vectors; None leaves it to the source.
+
     Raises:
-        InputError: the source joins vectors in a way that a `Model` cannot express.
+        InputError: the source joins vectors in a way that a `Model` cannot express, or `dot` is asked for where it
+            cannot be.
     """
     file, tables = shape.file, shape.model.tables
     if file.interaction not in ("", "dot", "cat"):
@@ -28,7 +34,14 @@ def dlrm(shape: Shape) -> Model:
             "bench", f"workload '{file.name}' joins vectors by '{file.interaction}'", "Choose one that uses dot or cat."
         )
     dims = {table.dim for table in tables}
-    kind = "dot" if file.dense_inputs and len(dims) == 1 and file.interaction != "cat" else "cat"
+    able = bool(file.dense_inputs) and len(dims) == 1
+    if interaction == "dot" and not able:
+        raise InputError(
+            "bench",
+            f"workload '{file.name}' has {'several dims' if file.dense_inputs else 'no dense inputs'}",
+            "Choose --fuse cat, or another workload.",
+        )
+    kind = interaction or ("dot" if able and file.interaction != "cat" else "cat")
     dim = max(dims)
     bottom: tuple[int, ...] = ()
     if kind == "dot":

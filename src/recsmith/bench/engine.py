@@ -1,4 +1,4 @@
-"""What the look-up benchmark times: anything that turns ids into pooled vectors."""
+"""What the look-up benchmark times: anything that turns ids into pooled vectors, or into the top MLP's input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,32 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Jagged, Model, UnavailableError
+from recsmith.spec import Interaction, Jagged, Model, UnavailableError
 from recsmith.spec.platform import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The interaction behind the look-up.
+
+    Attributes:
+        bottom: [B, E] float32: the bottom MLP's output, the same for all batches and engines; it is near, as it is
+            when an MLP has just written it.
+    """
+
+    interaction: Interaction
+    vectors: int
+    bottom: NDArray[np.float32]
+
+    @property
+    def dim(self) -> int:
+        """Elements of the bottom MLP's output, and of each vector of a `dot`."""
+        return int(self.bottom.shape[1])
+
+    @property
+    def pairs(self) -> int:
+        """Products of one sample."""
+        return self.vectors * (self.vectors - 1) // 2 if self.interaction.kind == "dot" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +45,7 @@ class Setup:
         tables: table name to its rows, views of `buffer` (as in `Weights.tables`).
         bag_lengths: ids in each bag, one a feature, when they do not vary; None when they do.
         threads: how many an engine may use.
+        joint: the interaction, when it is timed too.
     """
 
     model: Model
@@ -30,6 +55,14 @@ class Setup:
     bag_lengths: tuple[int, ...] | None
     threads: int
     pages: Page
+    joint: Joint | None = None
+
+    @property
+    def columns(self) -> int:
+        """Columns of the output: pooled vectors, or the top MLP's input."""
+        if self.joint is None:
+            return self.model.width
+        return self.joint.dim + (self.joint.pairs if self.joint.interaction.kind == "dot" else self.model.width)
 
     @property
     def one_hot(self) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.reference import decode
+from recsmith.reference import decode, interact
 from recsmith.spec import Jagged, Model
+
+from .engine import Joint
 
 TOLERANCE = 1e-5
 
@@ -27,6 +29,18 @@ def pooled(model: Model, tables: Mapping[str, NDArray[np.generic]], ids: Jagged)
         column = model.columns[feature.name]
         np.add.at(out_BW[:, column : column + table.dim], sample_L, rows_UE[inverse_L])
     return out_BW
+
+
+def output(
+    model: Model, tables: Mapping[str, NDArray[np.generic]], ids: Jagged, joint: Joint | None
+) -> NDArray[np.float64]:
+    """[B, width], or with an interaction the top MLP's input."""
+    out_BW = pooled(model, tables, ids)
+    if joint is None:
+        return out_BW
+    dot = joint.interaction.kind == "dot"
+    vectors_BFE = out_BW.reshape(ids.batch, joint.vectors - 1, joint.dim) if dot else out_BW[:, None, :]
+    return interact(joint.interaction, joint.bottom.astype(np.float64), vectors_BFE)
 
 
 def disagreement(got_BW: NDArray[np.floating], wanted_BW: NDArray[np.float64]) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+
+import msgspec
+import numpy as np
 
 from recsmith.data import distributions, shapes, synthetic
 from recsmith.platforms import load
 from recsmith.spec import Jagged, Platform, Progress, RecsmithError
 
-from . import expected, ours, process, records, rounds
+from . import dlrm, expected, ours, ours_joined, process, records, rounds
 from .bound import PointerList
-from .engine import Engine, Setup
+from .engine import Engine, Joint, Setup
 from .options import LookupOptions
 from .peers import PEERS
 from .result import OURS, summarise
@@ -62,6 +65,8 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
 
 def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
     shape = shapes.shape(options.workload, options.dim, options.max_bytes, options.dtype)
+    if options.fuse != "none":
+        shape = msgspec.structs.replace(shape, model=dlrm.dlrm(shape, options.fuse))
     laws = distributions.parse(options.ids, [feature.name for feature in shape.model.features])
     tables = SharedTables(shape.model, options.pages, options.seed, progress)
     whole = all(factor == int(factor) for factor in shape.pooling_factors)
@@ -74,9 +79,19 @@ def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
         bag_lengths=tuple(int(factor) for factor in shape.pooling_factors) if fixed else None,
         threads=options.threads,
         pages=options.pages,
+        joint=_joint(options, shape),
     )
     workload = shape.workload(options.batch, laws, options.ids)
     return Bench(options, shape, workload, tables, setup, load(options.platform or "cpu"))
+
+
+def _joint(options: LookupOptions, shape: shapes.Shape) -> Joint | None:
+    model = shape.model
+    if options.fuse == "none" or model.interaction is None:
+        return None
+    dim = model.bottom.widths[-1] if model.bottom else 0
+    bottom = np.random.default_rng(options.seed).random((options.batch, dim), dtype=np.float32)
+    return Joint(model.interaction, len(model.features) + 1, bottom)
 
 
 def _batches(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:
@@ -88,10 +103,17 @@ def _batches(bench: Bench, count: int, seed: int, progress: Progress | None = No
 def _admit_ours(bench: Bench, trial: list[Jagged], stack: ExitStack) -> None:
     bench.bound = ours.bind(bench.setup, bench.workload, bench.options)
     stack.callback(bench.bound.executable.close)
-    for make in ours.ENGINES:
-        reason = _admit(bench, make(bench.setup, bench.bound.executable), trial)
+    engines: list[Engine]
+    if bench.setup.joint is None:
+        engines = [make(bench.setup, bench.bound.executable) for make in ours.ENGINES]
+    else:
+        apart = ours.bind(bench.setup, bench.workload, msgspec.structs.replace(bench.options, planner="symmetric"))
+        stack.callback(apart.executable.close)
+        engines = ours_joined.engines(bench.setup, bench.bound, apart)
+    for engine in engines:
+        reason = _admit(bench, engine, trial)
         if reason:
-            raise RecsmithError("bench", f"{make.name} {reason}", "This is a fault in recsmith: please report it.")
+            raise RecsmithError("bench", f"{engine.name} {reason}", "This is a fault in recsmith: please report it.")
 
 
 def _admit_peers(bench: Bench, trial: list[Jagged], stack: ExitStack, progress: Progress | None) -> None:
@@ -112,7 +134,9 @@ def _admit_peers(bench: Bench, trial: list[Jagged], stack: ExitStack, progress: 
 
 def _makers(bench: Bench, peer: str) -> Iterable[Callable[[Setup], Engine]]:
     try:
-        makers: tuple[Callable[[Setup], Engine], ...] = PEERS[peer]
+        makers: Sequence[Callable[[Setup], Engine]] = PEERS[peer]
+        if bench.setup.joint is not None:
+            makers = _with_interaction(peer, makers, bench.setup.joint)
     except RecsmithError as error:
         if peer not in PEERS.names():
             raise
@@ -124,10 +148,23 @@ def _makers(bench: Bench, peer: str) -> Iterable[Callable[[Setup], Engine]]:
     return makers
 
 
+def _with_interaction(
+    peer: str, makers: Sequence[Callable[[Setup], Engine]], joint: Joint
+) -> list[Callable[[Setup], Engine]]:
+    """The rivals with the interaction behind them, in all forms that compute what is asked for."""
+    from .peers import compile_joined, interaction
+
+    forms = {"bmm", "products", "compiled"} if joint.interaction.kind == "dot" else {"cat"}
+    found = interaction.behind(makers)
+    if peer == "compile":
+        found += compile_joined.ENGINES
+    return [make for make in found if make.form in forms]  # type: ignore[attr-defined]
+
+
 def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
     """Add the engine, or say what is wrong with its output."""
     for ids in trial[:_CHECKED]:
-        wanted_BW = expected.pooled(bench.shape.model, bench.tables.tables, ids)
+        wanted_BW = expected.output(bench.shape.model, bench.tables.tables, ids, bench.setup.joint)
         with rounds.active(engine):
             got_BW = engine.output(engine.call(engine.prepare(ids)))
         problem = expected.disagreement(got_BW, wanted_BW)

@@ -20,7 +20,8 @@ class LookupOptions(Record, frozen=True):
         max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
         platform: file of a measured platform; None probes this machine (modelled speeds).
         strategies: those the planner may use; empty means all.
-        fuse: with which part of the model the look-up is fused; only `none` is built.
+        fuse: what is timed with the look-up: nothing, or the interaction up to the top MLP's input, pairwise products
+            (`dot`) or concatenation (`cat`).
         against: names of `bench.peers.PEERS`.
         rounds: samples of every engine, at least 15 for a figure to be quoted.
         sample_s: least duration of one sample; as many calls as that takes are timed together.
@@ -37,7 +38,7 @@ class LookupOptions(Record, frozen=True):
     planner: str = "auto"
     strategies: tuple[str, ...] = ()
     platform: str | None = None
-    fuse: Literal["none"] = "none"
+    fuse: Literal["none", "dot", "cat"] = "none"
     max_bytes: int | None = None
     against: tuple[str, ...] = ("torch", "compile", "fbgemm", "zentorch", "onnxruntime", "numba")
     rounds: int = 15

@@ -13,6 +13,7 @@ from recsmith import __version__, api
 from recsmith.platforms import load, restrict
 from recsmith.spec import Executable, Jagged, Model, Objective, Plan, Platform, Weights, Workload
 
+from . import dlrm
 from .engine import NoSettings, Setup
 from .options import LookupOptions
 from .records import PlanSummary
@@ -57,7 +58,8 @@ def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
     """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
     platform = restrict(load(options.platform or "cpu"), options.threads)
     plan = planned(setup.model, platform, Objective((workload,)), options.planner, options.strategies)
-    executable = bound(setup.model, plan, Weights(setup.tables), platform)
+    dense = {} if setup.joint is None else dlrm.parameters(setup.model)
+    executable = bound(setup.model, plan, Weights(setup.tables, dense), platform)
     return Bound(plan, platform, executable, str(executable.isa))
 
 

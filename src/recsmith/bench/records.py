@@ -38,6 +38,7 @@ class LookupCase(Record, frozen=True):
         row_cap: rows that larger tables were cut to; 0 when none was.
         huge_share: the part of the tables that really lay on huge pages.
         rows_per_call: look-ups in one batch, on average.
+        fuse: `dot` or `cat` when the interaction was timed too.
         bytes_moved: row bytes, ids and output of one batch.
     """
 
@@ -54,6 +55,11 @@ class LookupCase(Record, frozen=True):
     huge_share: float
     rows_per_call: float
     bytes_moved: float
+
+
+def with_interaction(case: LookupCase) -> str:
+    """What is timed with the look-up, to stand behind a workload's name."""
+    return "" if case.fuse == "none" else f" with {case.fuse} interaction"
 
 
 class CacheState(Record, frozen=True):
@@ -108,11 +114,18 @@ class Bound(Record, frozen=True):
     Attributes:
         read_s: the same rows read through precomputed pointers with the best prefetch, nothing written.
         write_s: the output written once, at the measured rate.
+        arithmetic_s: the products of a `dot` interaction at the measured peak of multiply-adds.
     """
 
     read_s: float
     write_s: float
     prefetch: str
+    arithmetic_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The least time a batch can take, were everything done at once."""
+        return max(self.read_s, self.write_s, self.arithmetic_s)
 
 
 class PlanSummary(Record, frozen=True):
@@ -140,7 +153,7 @@ class LookupRecord(Record, frozen=True):
     Attributes:
         ratio_to_best_peer: best rival's median over ours (engine `recsmith`); above 1 we are faster.
         best_op_peer: the best among rivals made of a framework's operators.
-        bound_s: max of `bound.read_s` and `bound.write_s`.
+        bound_s: the largest part of `bound`.
         share_of_bound: bound_s over our median.
         predicted_s: what the cost model expected of our plan; None without one.
     """

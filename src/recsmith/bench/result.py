@@ -30,7 +30,7 @@ def summarise(
     peers = [case for case in cases if not case.engine.startswith(OURS)]
     best = min(peers, key=lambda case: case.median_s, default=None)
     best_op = min((case for case in peers if case.op_based), key=lambda case: case.median_s, default=None)
-    bound_s = None if bound is None else max(bound.read_s, bound.write_s)
+    bound_s = None if bound is None else bound.seconds
     return records.LookupRecord(
         workload=bench.options.workload,
         run=run,
@@ -90,7 +90,7 @@ def _described(bench: Bench, per_call: float) -> records.LookupCase:
         rows_per_call=per_call,
         bytes_moved=_row_bytes(model, bench.shape.pooling_factors) * options.batch
         + _ID_BYTES * per_call
-        + _ELEMENT_BYTES * options.batch * model.width,
+        + _ELEMENT_BYTES * options.batch * bench.setup.columns,
     )
 
 

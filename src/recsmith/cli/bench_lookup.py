@@ -24,7 +24,7 @@ Ids = Annotated[str, typer.Option(metavar="LAW", help="uniform, zipf:ALPHA, fixe
 Threads = Annotated[int, typer.Option("--threads", "-t", min=1, help="For each engine.")]
 Dtype = Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"], typer.Option(help="How rows are stored.")]
 Pages = Annotated[Literal["4k", "huge"], typer.Option(help="Page size behind all engines' tables.")]
-Fuse = Annotated[Literal["none"], typer.Option(help="With which part of the model the look-up is fused.")]
+Fuse = Annotated[Literal["none", "dot", "cat"], typer.Option(help="Time the interaction too, up to the top MLP.")]
 MaxBytes = Annotated[str, typer.Option(metavar="SIZE", help="Cut tables to one common number of rows, such as 4GiB.")]
 Profile = Annotated[str | None, typer.Option("--platform", "-p", metavar="FILE", help="Profile to plan with.")]
 Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals.")]
@@ -52,7 +52,7 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Look-ups alone, beside the rivals: same weights, same ids, same pages, interleaved rounds."""
+    """Look-ups, alone or with the interaction, beside the rivals: same weights, ids and pages, interleaved rounds."""
     from recsmith.bench import records
     from recsmith.bench.lookup import run_lookup_bench
     from recsmith.bench.options import LookupOptions
@@ -103,6 +103,9 @@ def _render(console: Console, record: LookupRecord) -> None:
 
 
 def _title(record: LookupRecord) -> str:
+    from recsmith.bench import records
+
     case = record.case
-    what = f"{record.workload}, batch {case.batch}, {case.ids} ids, {record.run.threads} threads"
+    what = f"{record.workload}{records.with_interaction(case)}, batch {case.batch}, {case.ids} ids"
+    what += f", {record.run.threads} threads"
     return f"{what}, {case.dtype}, {case.pages} pages, {show_bytes(case.table_bytes)}"

@@ -15,7 +15,7 @@ Machine = Annotated[
     str, typer.Option("--platform", "-p", metavar="NAME|FILE", help="`cpu` probes this machine; or a profile.")
 ]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Written by `recsmith plan`.")]
-PlannerName = Annotated[str, typer.Option("--planner", help="auto, symmetric, greedy or ilp.")]
+PlannerName = Annotated[str, typer.Option("--planner", help="auto, symmetric, fused, greedy or ilp.")]
 Strategies = Annotated[
     str, typer.Option("--strategies", metavar="A,B", help="Those the planner may use; all when not given.")
 ]

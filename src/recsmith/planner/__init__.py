@@ -7,6 +7,7 @@ PLANNERS = Registry(
     {
         "auto": "recsmith.planner.auto:Auto",
         "symmetric": "recsmith.planner.symmetric:Symmetric",
+        "fused": "recsmith.planner.fused:Fused",
         "greedy": "recsmith.planner.greedy:Greedy",
         "ilp": "recsmith.planner.ilp:Ilp",
     },

@@ -7,6 +7,7 @@ a slice of the batch (the operators release the GIL). Both that and a single cal
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import fbgemm_gpu
@@ -53,6 +54,8 @@ class _Fbgemm(TorchSettings):
         self._fixed = setup.bag_lengths is not None
         self._offsets: dict[int, Any] = {}
         self._slices: Slices | None = None
+        self._bottoms: list[Any] = [None] * self._parts
+        self._join: Callable[[Any, Any], Any] | None = None
         if self.sliced:
             self._slices = Slices(self._parts, self._look_up, self._enter_thread)
 
@@ -63,7 +66,15 @@ class _Fbgemm(TorchSettings):
         return f"{self._parts} concurrent calls on slices of the batch, outputs left in slices; " if self.sliced else ""
 
     def _look_up(self, prepared: Any) -> Any:
-        return self._module(*prepared)
+        ids, offsets, bottom = prepared
+        looked = self._module(ids, offsets)
+        return looked if self._join is None else self._join(bottom, looked)
+
+    def follow(self, bottom: Any, join: Callable[[Any, Any], Any]) -> None:
+        """Let `join` follow the look-up of each slice, with the slice's part of `bottom`."""
+        edges = [len(bottom) * i // self._parts for i in range(self._parts + 1)]
+        self._bottoms = [bottom[low:high] for low, high in pairwise(edges)]
+        self._join = join
 
     def _enter_thread(self) -> None:
         # Each slice is one thread's work: without this every call would start a team of its own.
@@ -73,7 +84,8 @@ class _Fbgemm(TorchSettings):
     def prepare(self, ids: Jagged) -> Any:
         """Ids and offsets of all features, for each slice."""
         parts = cut(ids, self._parts, self._features) if self.sliced else [ids]
-        prepared = [(tensor(part.values), self._offsets_of(part, at)) for at, part in enumerate(parts)]
+        bottoms = self._bottoms
+        prepared = [(tensor(part.values), self._offsets_of(part, at), bottoms[at]) for at, part in enumerate(parts)]
         return prepared if self.sliced else prepared[0]
 
     def _offsets_of(self, ids: Jagged, part: int) -> Any:
@@ -86,7 +98,7 @@ class _Fbgemm(TorchSettings):
 
     def call(self, prepared: Any) -> Any:
         """[B, width], or the slices of it in order."""
-        return self._module(*prepared) if self._slices is None else self._slices(prepared)
+        return self._look_up(prepared) if self._slices is None else self._slices(prepared)
 
     def output(self, result: Any) -> NDArray[np.float32]:
         """[B, width]."""

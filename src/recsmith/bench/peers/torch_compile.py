@@ -30,9 +30,7 @@ class Compiled(TorchSettings):
         self.version = str(torch.__version__)
         self._weights = weights(setup)
         self._offsets = FeatureOffsets(setup)
-        single = [False] * len(self._weights)
-        if setup.bag_lengths is not None:
-            single = [length == 1 for length in setup.bag_lengths]
+        single = self.single(setup)
         # Sizes that change from batch to batch would be compiled anew each time.
         dynamic = setup.bag_lengths is None
         self.settings = (
@@ -41,7 +39,14 @@ class Compiled(TorchSettings):
         )
         # A compiled graph a batch size and model; the default limit counts all of them in one process.
         torch._dynamo.config.cache_size_limit = max(256, torch._dynamo.config.cache_size_limit)
-        self._compiled = torch.compile(_written_for(single, self._weights), dynamic=dynamic)
+        self._compiled = torch.compile(written_for(single, self._weights), dynamic=dynamic)
+
+    @staticmethod
+    def single(setup: Setup) -> list[bool]:
+        """Whether each feature always has one id a bag."""
+        if setup.bag_lengths is None:
+            return [False] * len(setup.model.features)
+        return [length == 1 for length in setup.bag_lengths]
 
     def prepare(self, ids: Jagged) -> Any:
         """Ids and offsets of each feature."""
@@ -59,7 +64,8 @@ class Compiled(TorchSettings):
         """Nothing to give back."""
 
 
-def _written_for(single: list[bool], tables: list[Any]) -> Any:
+def written_for(single: list[bool], tables: list[Any]) -> Any:
+    """The function to compile: (ids, offsets) of each feature -> [B, width]."""
     functional = torch.nn.functional
 
     def look_up(ids: list[Any], offsets: list[Any]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from recsmith import __version__, api
-from recsmith.bench.records import EngineCase, LookupRecord
+from recsmith.bench.records import EngineCase, LookupRecord, with_interaction
 from recsmith.cost import COSTS
 from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.planner.explain import explain
@@ -128,7 +128,8 @@ def _case(record: LookupRecord) -> Case:
         source: Source = "fitted" if record.plan.predicted_source == "fitted" else "modelled"
         predicted = Estimate(record.predicted_s, {"call": record.predicted_s}, source)
     return Case(
-        title=f"{record.workload}, batch {case.batch}, {case.ids} ids, {record.run.threads} threads",
+        title=f"{record.workload}{with_interaction(case)}, batch {case.batch}, {case.ids} ids, "
+        f"{record.run.threads} threads",
         batch=case.batch,
         threads=record.run.threads,
         timings=tuple(_timing(found, record.cache.state) for found in record.cases),
