@@ -3,10 +3,12 @@
 from .compose import compile, load, measure, plan, platform, problem, strategies
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
+from .training import TrainSummary, train
 from .verifying import Verified, verify
 
 __all__ = [
     "PredictSummary",
+    "TrainSummary",
     "Verified",
     "compile",
     "load",
@@ -17,5 +19,6 @@ __all__ = [
     "predict",
     "problem",
     "strategies",
+    "train",
     "verify",
 ]

@@ -69,7 +69,7 @@ def _rows(kept: list[list[str]], dense_inputs: int) -> Rows:
     }
     counts_SD = np.array([[int(cell or 0) for cell in row[-39:-26]] for row in kept], dtype=np.float64)
     labelled = len(kept[0]) == _LABELLED
-    labels_S = np.array([float(row[0] or 0) for row in kept], dtype=np.float32) if labelled else None
+    labels_S = np.array([float(row[0] or "nan") for row in kept], dtype=np.float32) if labelled else None
     return Rows(categories, log_counts(counts_SD) if dense_inputs else None, labels_S, positional=True)
 
 

@@ -1,0 +1,127 @@
+"""Does hybrid beat table, and does DHE equal it in a fifth of its bytes, on clicks drawn from a known law?
+
+The law, its seed, the split and the goals stand in quality_teacher.json. Resumable: run it again and it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from where import results
+
+from recsmith import api
+from recsmith.bench import records
+from recsmith.data import sources
+from recsmith.data.store import Store
+from recsmith.representations.sizing import varied
+from recsmith.training import metrics
+from recsmith.training.metrics import Figure
+from recsmith.training.recipe import Recipe
+from recsmith.training.report import Report
+
+SETTINGS = json.loads(Path(__file__).with_suffix(".json").read_text())
+HELD = {
+    "table": lambda model: "table",
+    "select": lambda model: varied(model, smaller=True),
+    "dhe": varied,
+    "hybrid": lambda model: varied(model, beside=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/quality_teacher"), help="checkpoints, 3 GB")
+    parser.add_argument("--representations", nargs="+", default=SETTINGS["representations"])
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of training in this call, then stop")
+    parser.add_argument("--samples", type=int, default=SETTINGS["split"]["test"][1], help="fewer: a scaled-down trial")
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    done = {}
+    for name in asked.representations:
+        done[name] = train(name, asked)
+        if done[name].quality is None:
+            print(f"{name}: {done[name].steps:,} of {done[name].total_steps:,} updates; run again to go on")
+            return
+        print(f"{name}: {done[name].table_bytes:,} bytes, {done[name].quality}")
+    record = compare(done, asked)
+    target = results("quality_teacher")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    print(json.dumps(record["compared"], indent=1))
+
+
+def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
+    """The model held as `name`, trained as far as the time allows."""
+    how = SETTINGS["recipe"]
+    recipe = Recipe(
+        dim=how["dim"],
+        bottom=tuple(how["bottom"][1:-1]),
+        top=tuple(how["top"][:-1]),
+        interaction=how["interaction"],
+        optimizer=how["optimizer"],
+        rate=how["rate"],
+        batch=how["batch"],
+        passes=how["passes"],
+        seed=how["seeds"][0],
+    )
+    teacher = SETTINGS["teacher"]
+    test = SETTINGS["split"]["test"]
+    return api.train(
+        f"synthetic:{teacher['features']},samples={asked.samples},cap={teacher['row_cap']},seed={teacher['seed']}",
+        asked.folder / name,
+        HELD[name],
+        recipe=recipe,
+        holdout=(test[1] - test[0]) / test[1],
+        samples=asked.folder / "samples",
+        threads=asked.threads,
+        seconds=asked.seconds,
+        codes_bytes=5 << 30,
+        told=lambda report: tell(name, report),
+    )
+
+
+def tell(name: str, report: Report) -> None:
+    """One line a report."""
+    print(f"{name} {report.step:,}: logloss {report.logloss:.4f}, accuracy {report.accuracy:.4f}, AUC {report.auc:.4f}")
+
+
+def compare(done: dict[str, api.TrainSummary], asked: argparse.Namespace) -> dict[str, object]:
+    """Figures of each, and paired differences to the table."""
+    store = Store.open(asked.folder / "samples")
+    first = store.facts.training
+    labels = np.asarray(store.labels[first:])
+    scores = {name: np.load(asked.folder / name / "held_back.npy") for name in done}
+    compared = {
+        f"{name} - table": {
+            "accuracy": plain(metrics.paired(scores[name], scores["table"], labels, metrics.correct)),
+            "logloss": plain(metrics.paired(scores[name], scores["table"], labels, metrics.losses)),
+            "bytes_ratio": done[name].table_bytes / done["table"].table_bytes,
+        }
+        for name in done
+        if name != "table" and "table" in done
+    }
+    law = sources.teacher(store.facts.source.partition(":")[2])
+    return {
+        "commit": records.commit(),
+        "settings": SETTINGS,
+        "scaled_down": asked.samples != SETTINGS["split"]["test"][1],
+        "samples": store.facts.samples,
+        "training": first,
+        "best_possible_logloss": law.best_logloss(first, store.facts.samples),
+        "quality": {name: json.loads(summary.to_json()) for name, summary in done.items()},
+        "compared": compared,
+    }
+
+
+def plain(figure: Figure) -> dict[str, float]:
+    """The figure as JSON."""
+    return {"value": figure.value, "low": figure.low, "high": figure.high}
+
+
+if __name__ == "__main__":
+    main()

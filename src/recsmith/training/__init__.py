@@ -1,0 +1,1 @@
+"""Training and evaluation of models in any representation; torch is needed here and nowhere above."""

@@ -1,0 +1,161 @@
+"""The training loop: samples in a fixed order, one update a batch, checkpoints by time. Legend: B, S samples."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsmith.data.store import Store
+from recsmith.spec import Progress, RecsmithError
+
+from . import checkpoint
+from .checkpoint import State
+from .layers import MixedDimensionRows, QuotientRemainderRows, StoredRows
+from .metrics import auc
+from .module import TrainedDlrm
+from .recipe import Recipe
+from .report import Report
+
+_EVALUATION_BATCH = 16384
+_WINDOW = 1 << 20
+
+Told = Callable[[Report], None]
+
+
+def train(
+    module: TrainedDlrm,
+    store: Store,
+    how: Recipe,
+    folder: Path,
+    *,
+    checkpoint_s: float = 30.0,
+    report_steps: int = 1000,
+    seconds: float = math.inf,
+    told: Told | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """Train `module` in place; picks up where the checkpoint in `folder` left off, with the same result.
+
+    Args:
+        checkpoint_s: seconds between checkpoints.
+        report_steps: updates between reports.
+        seconds: stop after these, with a checkpoint; training is done when `State.step` is `steps(...)`.
+
+    Raises:
+        RecsmithError: the loss is no number any more.
+    """
+    optimizers = optimizers_of(module, how)
+    state = checkpoint.read(folder, module, optimizers)
+    total = steps(store.facts.training, how)
+    module.train()
+    began = saved = time.monotonic()
+    for at_B in positions(store.facts.training, how, state.step):
+        _step(module, optimizers, store, at_B, state)
+        state.step += 1
+        if state.step % report_steps == 0 or state.step == total:
+            _report(state, told)
+        now = time.monotonic()
+        stop = state.step == total or now - began > seconds
+        if now - saved > checkpoint_s or stop:
+            checkpoint.write(folder, module, optimizers, state)
+            saved = time.monotonic()
+        if progress:
+            progress("training", state.step, total)
+        if stop:
+            break
+    return state
+
+
+def predict(
+    module: TrainedDlrm, store: Store, start: int, stop: int, progress: Progress | None = None
+) -> NDArray[np.float32]:
+    """[S] click probabilities of the stored samples [start, stop)."""
+    found = []
+    module.eval()
+    with torch.inference_mode():
+        for low in range(start, stop, _EVALUATION_BATCH):
+            batch, _ = store.batch(np.arange(low, min(low + _EVALUATION_BATCH, stop)))
+            found.append(torch.sigmoid(module(batch)).numpy())
+            if progress:
+                progress("evaluating", low - start, stop - start)
+    return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+
+def steps(samples: int, how: Recipe) -> int:
+    """Updates in all; the last batch of a pass may be smaller."""
+    return how.passes * math.ceil(samples / how.batch)
+
+
+def positions(samples: int, how: Recipe, first: int) -> Iterator[NDArray[np.int64]]:
+    """[B] positions of each batch, from update `first` on."""
+    each = math.ceil(samples / how.batch)
+    for at in range(first // each if each else 0, how.passes):
+        begin = first - at * each if at == first // each else 0
+        window, order_S = -1, np.zeros(0, np.int64)
+        size = max(how.batch, (how.shuffle or _WINDOW) // how.batch * how.batch)
+        for step in range(begin, each):
+            low = step * how.batch
+            if low // size != window:
+                window = low // size
+                order_S = np.arange(window * size, min((window + 1) * size, samples))
+                if how.shuffle:
+                    np.random.Generator(np.random.SFC64([how.seed, 6, at, window])).shuffle(order_S)
+            inside = low - window * size
+            yield order_S[inside : inside + how.batch]
+
+
+def optimizers_of(module: TrainedDlrm, how: Recipe) -> list[torch.optim.Optimizer]:
+    """One for parameters whose gradients are sparse, one for the rest."""
+    sparse: list[Tensor] = []
+    for part in module.embeddings:
+        match part:
+            case StoredRows():
+                sparse.append(part.weight)
+            case QuotientRemainderRows():
+                sparse.append(part.quotient)
+            case MixedDimensionRows():
+                sparse.append(part.narrow)
+    known = {id(parameter) for parameter in sparse}
+    dense = [parameter for parameter in module.parameters() if id(parameter) not in known]
+    if how.optimizer == "adagrad":
+        return [torch.optim.Adagrad(group, lr=how.rate) for group in (sparse, dense) if group]
+    plain = [torch.optim.SGD(sparse, lr=how.rate, foreach=False)] if sparse else []
+    return [*plain, torch.optim.SGD(dense, lr=how.rate, fused=True)]
+
+
+def _step(
+    module: TrainedDlrm, optimizers: list[torch.optim.Optimizer], store: Store, at_B: NDArray[np.int64], state: State
+) -> None:
+    batch, labels = store.batch(at_B)
+    labels_B = torch.from_numpy(labels)
+    logits_B = module(batch)
+    loss = F.binary_cross_entropy_with_logits(logits_B, labels_B)
+    if not torch.isfinite(loss):
+        raise RecsmithError("train", f"the loss is {loss.item()} at step {state.step}", "Train with a lower --rate.")
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    state.scores.append(logits_B.detach())
+    state.labels.append(labels_B)
+
+
+def _report(state: State, told: Told | None) -> None:
+    logits, labels = torch.cat(state.scores), torch.cat(state.labels)
+    logloss = F.binary_cross_entropy_with_logits(logits, labels).item()
+    accuracy = ((logits >= 0) == (labels > 0.5)).float().mean().item()
+    area = auc(logits.numpy(), labels.numpy())
+    report = Report(state.step, len(labels), logloss, accuracy, None if math.isnan(area) else area)
+    state.reports.append(report)
+    state.scores, state.labels = [], []
+    if told:
+        told(report)
