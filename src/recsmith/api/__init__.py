@@ -1,16 +1,19 @@
 """What people call: from a checkpoint to predictions."""
 
 from .compose import compile, load, measure, plan, platform, problem, strategies
+from .evaluating import Evaluated, evaluate
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .training import TrainSummary, train
 from .verifying import Verified, verify
 
 __all__ = [
+    "Evaluated",
     "PredictSummary",
     "TrainSummary",
     "Verified",
     "compile",
+    "evaluate",
     "load",
     "measure",
     "optimize",

@@ -12,6 +12,7 @@ from . import (
     bench_lookup,
     bench_model,
     doctor,
+    evaluate,
     explain,
     import_model,
     inspect_model,
@@ -19,6 +20,7 @@ from . import (
     plan,
     predict,
     report,
+    train,
     verify,
 )
 from .output import fail
@@ -49,6 +51,8 @@ def _add(parent: typer.Typer, name: str, command: Callable[..., Any], example: s
 
 
 _add(app, "import", import_model.run, "recsmith import dlrm.pt -o model/")
+_add(app, "train", train.run, "recsmith train --data criteo:train.txt --representation hybrid:varied -o run/")
+_add(app, "evaluate", evaluate.run, "recsmith evaluate run/ --data criteo:test.txt")
 _add(app, "inspect", inspect_model.run, "recsmith inspect model/")
 _add(app, "measure", measure.run, "recsmith measure -o machine.json")
 _add(app, "plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json")

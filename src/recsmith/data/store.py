@@ -165,6 +165,30 @@ def store(
     return Store.open(folder)
 
 
+def with_labels(rows: Rows, before: int, tally: Tally) -> tuple[Rows, int]:
+    """The samples whose label is 0 or 1 and whose dense inputs are numbers, and how many labels were neither.
+
+    Args:
+        before: samples that came before, to say where a bad one is.
+
+    Raises:
+        InputError: there are no labels, or a sample is bad and bad rows are errors.
+    """
+    if rows.labels is None:
+        raise InputError("data", "the samples have no labels", "Training and evaluation need the clicks.")
+    good_S = (rows.labels == 0) | (rows.labels == 1)
+    if rows.dense is not None:
+        good_S &= np.isfinite(rows.dense).all(axis=1)
+    if good_S.all():
+        return rows, 0
+    bad_at = np.flatnonzero(~good_S)
+    bad_labels = int((~np.isin(rows.labels, (0, 1))).sum())
+    for at in bad_at.tolist():
+        what = f"label {rows.labels[at]}" if rows.labels[at] not in (0, 1) else "a dense input that is no number"
+        tally.bad(f"sample {before + at}", what)
+    return take(rows, np.flatnonzero(good_S)), bad_labels
+
+
 def _write_raw(
     source: Source, folder: Path, tally: Tally, progress: Progress | None
 ) -> tuple[int, tuple[str, ...], int]:
@@ -173,7 +197,7 @@ def _write_raw(
     bags: tuple[str, ...] = ()
     ends = [0] * len(source.features)
     for block in source.read(tally):
-        rows, bad = _labelled(block, samples, tally)
+        rows, bad = with_labels(block, samples, tally)
         bad_labels += bad
         if not len(rows):
             continue
@@ -194,23 +218,6 @@ def _write_raw(
     if not samples:
         raise InputError("data", f"'{source.text}' holds no labelled samples", "Check the file.")
     return samples, bags, bad_labels
-
-
-def _labelled(rows: Rows, before: int, tally: Tally) -> tuple[Rows, int]:
-    """The samples whose label is 0 or 1, and how many others there were."""
-    if rows.labels is None:
-        raise InputError("data", "the samples have no labels", "Training and evaluation need the clicks.")
-    good_S = (rows.labels == 0) | (rows.labels == 1)
-    if rows.dense is not None:
-        good_S &= np.isfinite(rows.dense).all(axis=1)
-    if good_S.all():
-        return rows, 0
-    bad_at = np.flatnonzero(~good_S)
-    bad_labels = int((~np.isin(rows.labels, (0, 1))).sum())
-    for at in bad_at.tolist():
-        what = f"label {rows.labels[at]}" if rows.labels[at] not in (0, 1) else "a dense input that is no number"
-        tally.bad(f"sample {before + at}", what)
-    return take(rows, np.flatnonzero(good_S)), bad_labels
 
 
 def _number_ids(folder: Path, n: int, training: int, known: int, modulo: int, *, bag: bool) -> tuple[int, int]:

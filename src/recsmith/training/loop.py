@@ -20,7 +20,7 @@ from . import checkpoint
 from .checkpoint import State
 from .layers import MixedDimensionRows, QuotientRemainderRows, StoredRows
 from .metrics import auc
-from .module import TrainedDlrm
+from .module import TrainedDlrm, probabilities
 from .recipe import Recipe
 from .report import Report
 
@@ -80,12 +80,11 @@ def predict(
     """[S] click probabilities of the stored samples [start, stop)."""
     found = []
     module.eval()
-    with torch.inference_mode():
-        for low in range(start, stop, _EVALUATION_BATCH):
-            batch, _ = store.batch(np.arange(low, min(low + _EVALUATION_BATCH, stop)))
-            found.append(torch.sigmoid(module(batch)).numpy())
-            if progress:
-                progress("evaluating", low - start, stop - start)
+    for low in range(start, stop, _EVALUATION_BATCH):
+        batch, _ = store.batch(np.arange(low, min(low + _EVALUATION_BATCH, stop)))
+        found.append(probabilities(module, batch))
+        if progress:
+            progress("evaluating", low - start, stop - start)
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
@@ -125,6 +124,7 @@ def optimizers_of(module: TrainedDlrm, how: Recipe) -> list[torch.optim.Optimize
                 sparse.append(part.narrow)
     known = {id(parameter) for parameter in sparse}
     dense = [parameter for parameter in module.parameters() if id(parameter) not in known]
+    torch.sparse.check_sparse_tensor_invariants.disable()  # torch's default, said aloud so that it does not warn
     if how.optimizer == "adagrad":
         return [torch.optim.Adagrad(group, lr=how.rate) for group in (sparse, dense) if group]
     plain = [torch.optim.SGD(sparse, lr=how.rate, foreach=False)] if sparse else []

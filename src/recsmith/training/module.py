@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsmith.spec import Batch, Dhe, Mlp, Model, RecsmithError, Weights
@@ -91,6 +92,12 @@ class TrainedDlrm(nn.Module):
         x_BFE = torch.stack(vectors, dim=1)
         products_BFF = torch.bmm(x_BFE, x_BFE.transpose(1, 2))
         return torch.cat([vectors[0], torch.index_select(products_BFF.flatten(1), 1, self._pairs_P)], dim=1)
+
+
+def probabilities(module: TrainedDlrm, batch: Batch) -> NDArray[np.float32]:
+    """[B] click probabilities."""
+    with torch.inference_mode():
+        return torch.sigmoid(module(batch)).numpy()
 
 
 def start(model: Model, seed: int, table_arrays: Mapping[str, Mapping[str, Any]]) -> Weights:

@@ -1,0 +1,126 @@
+"""Training ends in an artifact, and a killed run ends in the same one, bit for bit."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from recsmith import api
+from recsmith.cli.app import main
+from recsmith.spec import Dhe, FormatError, Hybrid, Select
+from recsmith.training.recipe import Recipe
+
+pytest.importorskip("torch")
+
+DATA = "synthetic:criteo_kaggle,samples=6000,cap=300,seed=4"
+SMALL = Recipe(dim=4, bottom=(16,), top=(16,), batch=32, passes=3, shuffle=1024)
+MIXED = Select({"C1": Dhe(k=16, hidden=(8,), last_activation="none"), "C3": Hybrid(dhe=Dhe(k=8, hidden=()))})
+SCRIPT = """
+import sys
+from recsmith import api
+from recsmith.spec import Dhe, Hybrid, Rows, Select
+from recsmith.training.recipe import Recipe
+print("ready", flush=True)
+api.train({data!r}, sys.argv[1], {choice!r}, recipe={recipe!r}, threads=1, checkpoint_s=0.05, resamples=0)
+"""
+
+
+def arrays(folder):
+    model, weights = api.load(folder / "model")
+    return model, {**weights.tables, **weights.parameters, **weights.dense}
+
+
+def same(one, other):
+    (model, ours), (other_model, theirs) = arrays(one), arrays(other)
+    return model == other_model and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def train(folder, **changes):
+    settings = {"recipe": SMALL, "threads": 1, "resamples": 0} | changes
+    return api.train(DATA, folder, MIXED, **settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    return folder, train(folder, report_steps=50)
+
+
+def test_training_lowers_the_loss_and_beats_guessing(whole):
+    _, done = whole
+    assert done.steps == done.total_steps == 3 * -(-5400 // 32)
+    assert done.curve[-1].logloss < done.curve[0].logloss
+    assert done.quality.auc.value > 0.55 and done.quality.samples == 600
+
+
+def test_stopping_and_going_on_changes_nothing(whole, tmp_path):
+    folder, done = whole
+    stops = 0
+    while (part := train(tmp_path / "parts", report_steps=50, seconds=0.2)).steps < part.total_steps:
+        stops += 1
+        assert part.quality is None
+    assert stops > 0 and part.curve == done.curve and part.quality == done.quality
+    assert same(folder, tmp_path / "parts")
+    scores = [np.load(each / "held_back.npy") for each in (folder, tmp_path / "parts")]
+    assert np.array_equal(*scores)
+
+
+def test_killed_at_random_moments_it_ends_the_same(whole, tmp_path):
+    folder, _ = whole
+    target = tmp_path / "killed"
+    program = SCRIPT.format(data=DATA, choice=MIXED, recipe=SMALL)
+    draw = np.random.default_rng()
+    kills = 0
+    while not (target / "summary.json").exists():
+        with subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE) as run:
+            run.stdout.readline()
+            if kills < 4:
+                time.sleep(draw.uniform(0.1, 2.5))
+                run.send_signal(signal.SIGKILL)
+                kills += 1
+            run.wait()
+            assert run.returncode in (0, -signal.SIGKILL)
+    assert same(folder, target)
+
+
+def test_a_folder_with_another_run_is_refused(whole):
+    from msgspec.structs import replace
+
+    with pytest.raises(FormatError, match="another recipe"):
+        train(whole[0], recipe=replace(SMALL, rate=0.2))
+
+
+def test_the_artifact_evaluates_as_the_module_did(whole):
+    folder, done = whole
+    module = api.evaluate(folder, DATA, engine="torch", resamples=0, limit=5000)
+    assert module.quality.samples == 5000 and 0.5 < module.quality.auc.value < 1
+    assert module.table_bytes == done.table_bytes
+
+
+def recsmith(capsys, *words):
+    code = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code or 0
+    return code, capsys.readouterr().out
+
+
+def test_the_commands(capsys, tmp_path):
+    small = ("--data", "synthetic:criteo_kaggle,samples=600,cap=20", "--holdout", "0.5", "--batch", "64", "-q")
+    code, out = recsmith(capsys, "train", *small, "-o", tmp_path / "run", "--json")
+    done = json.loads(out)
+    assert code == 0 and done["quality"]["samples"] == 300 and done["steps"] == 5
+    code, out = recsmith(capsys, "evaluate", tmp_path / "run", "--data", small[1], "--json", "-q", "--resamples", "20")
+    both = [json.loads(out)["quality"]]
+    code, out = recsmith(capsys, "evaluate", tmp_path / "run", "-d", small[1], "--engine", "torch", "--json", "-q")
+    both.append(json.loads(out)["quality"])
+    assert both[0]["logloss"]["value"] == pytest.approx(both[1]["logloss"]["value"], rel=1e-5)
+    assert both[0]["samples"] == 600
+    assert recsmith(capsys, "train", *small, "-o", tmp_path / "run", "--rate", "0.3")[0] == 3
+    assert recsmith(capsys, "train", *small, "-o", tmp_path / "other", "-r", "tabel")[0] == 2
+    assert recsmith(capsys, "train", "-d", "criteo:nowhere.txt", "-o", tmp_path / "other")[0] == 3
