@@ -34,6 +34,12 @@ Outside = Annotated[
     Literal["error", "clamp", "wrap", "default"] | None,
     typer.Option("--out-of-range", help="Policy for ids without a row."),
 ]
+Rows = Annotated[str, typer.Option(metavar="N,N", help="Ids of each feature; MP-Rec's DHE stacks do not say.")]
+DheTransform = Annotated[Literal["uniform", "gaussian"], typer.Option(help="Transform of MP-Rec's DHE stacks.")]
+DheActivation = Annotated[Literal["sigmoid", "mish"], typer.Option(help="Last activation of MP-Rec's DHE stacks.")]
+DheFeatures = Annotated[
+    str, typer.Option(metavar="I,I", help="Select models: positions of features that are DHE; the last when not given.")
+]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Keep NaN and infinite weights.")]
 
 
@@ -47,6 +53,10 @@ def run(
     name: Name = None,
     id_map: MapKind = None,
     out_of_range: Outside = None,
+    rows: Rows = "",
+    dhe_transform: DheTransform = "uniform",
+    dhe_activation: DheActivation = "sigmoid",
+    dhe_features: DheFeatures = "",
     *,
     self_terms: SelfTerms = None,
     allow_nonfinite: AllowNonfinite = False,
@@ -70,6 +80,10 @@ def run(
         "sample": sample,
         "feature_names": names(features),
         "name": name,
+        "rows": [int(count) for count in names(rows)],
+        "dhe_transform": dhe_transform,
+        "dhe_activation": dhe_activation,
+        "dhe_features": [int(at) for at in names(dhe_features)] or None,
         "allow_nonfinite": allow_nonfinite,
     }
     with out.progress() as progress:
@@ -79,14 +93,14 @@ def run(
         mapped = tuple(replace(f, id_map=replace(f.id_map, **changed)) for f in imported.features)
         made = replace(imported, features=mapped)
         artifact.save(made, weights, output, progress=progress)
-    rows = sum(table.rows for table in made.tables)
+    total_rows = sum(table.rows for table in made.tables)
     summary = {
         "artifact": str(output),
         "model": made.name,
         "features": len(made.features),
         "tables": len(made.tables),
-        "rows": rows,
+        "rows": total_rows,
         "table_bytes": made.nbytes,
     }
-    line = f"{output}: {made.name}, {len(made.tables)} tables, {rows:,} rows, {show_bytes(made.nbytes)}"
+    line = f"{output}: {made.name}, {len(made.tables)} tables, {total_rows:,} rows, {show_bytes(made.nbytes)}"
     out.result(summary, lambda console: console.print(line))

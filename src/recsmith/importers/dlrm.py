@@ -58,9 +58,9 @@ def from_arrays(
         CheckpointError: a key is missing, foreign or misshapen, or the widths fit no interaction or several.
     """
     _check_keys(arrays)
-    tables, rows = _tables(arrays, feature_names)
-    bottom, bottom_parameters = _mlp(arrays, "bot_l", "bottom", "relu")
-    top, top_parameters = _mlp(arrays, "top_l", "top", output)
+    tables, rows = read_tables(arrays, feature_names)
+    bottom, bottom_parameters = read_mlp(arrays, "bot_l", "bottom", "relu")
+    top, top_parameters = read_mlp(arrays, "top_l", "top", output)
     if top.widths[-1] != 1:
         raise CheckpointError(
             "import", f"the top MLP ends in {top.widths[-1]} outputs; DLRM ends in 1", "Give the module with --model."
@@ -158,7 +158,12 @@ def _check_keys(arrays: Mapping[str, Stored]) -> None:
         )
 
 
-def _tables(arrays: Mapping[str, Stored], names: Sequence[str]) -> tuple[tuple[Table, ...], dict[str, Array]]:
+def read_tables(arrays: Mapping[str, Stored], names: Sequence[str]) -> tuple[tuple[Table, ...], dict[str, Array]]:
+    """Tables `emb_l.{i}.weight` and their rows, called `names` or C1, C2, ...
+
+    Raises:
+        CheckpointError: one is missing or misshapen.
+    """
     indices = sorted(int(match.group(1)) for key in arrays if (match := re.fullmatch(r"emb_l\.(\d+)\.weight", key)))
     missing = sorted(set(range(indices[-1] + 1)) - set(indices))
     if missing:
@@ -202,15 +207,20 @@ def _rows(stored: Stored, pooling_weights: Stored | None, key: str) -> Array:
     return rows if (weights == 1).all() else rows.astype(np.float32, copy=False) * weights[:, None]
 
 
-def _mlp(
+def read_mlp(
     arrays: Mapping[str, Stored], prefix: str, name: str, last: Activation
 ) -> tuple[Mlp, dict[str, NDArray[np.float32]]]:
+    """The MLP under `prefix` with its parameters, called `name` here.
+
+    Raises:
+        CheckpointError: layers are missing or misshapen.
+    """
     found = {int(match.group(1)) for key in arrays if (match := re.match(rf"{prefix}\.(\d+)\.", key))}
     layers = (max(found) // 2 + 1) if found else 0
     parameters: dict[str, NDArray[np.float32]] = {}
     widths: list[int] = []
     for layer in range(layers):
-        weight, bias = _linear(arrays, f"{prefix}.{2 * layer}", widths[-1] if widths else None)
+        weight, bias = read_linear(arrays, f"{prefix}.{2 * layer}", widths[-1] if widths else None)
         widths += [weight.shape[1], weight.shape[0]] if not widths else [weight.shape[0]]
         parameters |= {f"{name}.{layer}.weight": weight, f"{name}.{layer}.bias": bias}
     odd = sorted(index for index in found if index % 2)
@@ -224,9 +234,14 @@ def _mlp(
     return Mlp(tuple(widths), (*hidden, last), name), parameters
 
 
-def _linear(
+def read_linear(
     arrays: Mapping[str, Stored], key: str, width_in: int | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight [out, in] and bias [out] of the linear layer `key`.
+
+    Raises:
+        CheckpointError: one is missing or misshapen.
+    """
     for part in ("weight", "bias"):
         if f"{key}.{part}" not in arrays:
             raise CheckpointError("import", f"the state dict lacks '{key}.{part}'", "Check how it was saved.")

@@ -12,8 +12,9 @@ import msgspec
 
 from recsmith.spec import CheckpointError, Model, Progress, Provenance, Weights
 from recsmith.spec.model import Activation
+from recsmith.spec.representation import DecoderActivation, Transform
 
-from . import artifact, checkpoint, dlrm, module, safetensors_file
+from . import artifact, checkpoint, dlrm, module, mprec, safetensors_file
 from .check import check_weights, refuse_nonfinite
 from .recognise import recognise
 from .tensor_file import Stored
@@ -34,6 +35,10 @@ def import_model(
     self_terms: bool | None = None,
     feature_names: Sequence[str] = (),
     output: Activation = "sigmoid",
+    rows: Sequence[int] = (),
+    dhe_transform: Transform = "uniform",
+    dhe_activation: DecoderActivation = "sigmoid",
+    dhe_features: Sequence[int] | None = None,
     allow_nonfinite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Model, Weights]:
@@ -50,6 +55,7 @@ def import_model(
         name: the model's name; the file's stem or the module's class when None.
         interaction, self_terms, output: see `dlrm.from_arrays`.
         feature_names: in the order of the tables (DLRM) or of the forward's look-ups (modules).
+        rows, dhe_transform, dhe_activation, dhe_features: of MP-Rec's checkpoints; see `mprec.from_arrays`.
         allow_nonfinite: keep NaN and infinite weights; they are counted and refused otherwise.
         progress: told bytes checked.
 
@@ -73,15 +79,25 @@ def import_model(
         else:
             arrays = safetensors_file.read_state(path) if kind == "safetensors" else checkpoint.read_state(path)
             _check_known(arrays, path)
-            model, weights = dlrm.from_arrays(
-                arrays,
-                name=name or path.stem,
-                interaction=interaction,
-                self_terms=self_terms,
-                feature_names=feature_names,
-                output=output,
-            )
-        origin = provenance(path, "dlrm" if factory is None else f"module {factory}", progress)
+            known: dict[str, Any] = {
+                "name": name or path.stem,
+                "interaction": interaction,
+                "self_terms": self_terms,
+                "feature_names": feature_names,
+                "output": output,
+            }
+            if mprec.is_mprec(list(arrays)):
+                stacks: dict[str, Any] = {
+                    "transform": dhe_transform,
+                    "last_activation": dhe_activation,
+                    "dhe_features": dhe_features,
+                }
+                model, weights = mprec.from_arrays(arrays, rows=rows, **stacks, **known)
+                importer = "mprec"
+            else:
+                model, weights = dlrm.from_arrays(arrays, **known)
+                importer = "dlrm"
+        origin = provenance(path, importer if factory is None else f"module {factory}", progress)
     check_weights("import", model, weights)
     if not allow_nonfinite:
         refuse_nonfinite(model, weights, progress)
@@ -119,7 +135,7 @@ def _today() -> str:
 
 
 def _check_known(arrays: Mapping[str, Stored], path: Path) -> None:
-    if dlrm.is_dlrm(list(arrays)):
+    if dlrm.is_dlrm(list(arrays)) or mprec.is_mprec(list(arrays)):
         return
     shown = ", ".join(list(arrays)[:8]) + (" ..." if len(arrays) > 8 else "")
     raise CheckpointError(
