@@ -25,6 +25,9 @@ _WAY_BYTES = 4096
 _CROWDED = {4096: 1.0, 2048: 0.7, 1024: 0.25}
 """How much output crowds the first cache, by the largest power of two, up to a way's bytes, in the distance between
 samples; seen on a 2-core AMD EPYC (26/2/1) with 32 to 96 vectors of 16 or 32 elements, 2026-11-21."""
+PRODUCTS = 2.3
+"""Seconds of pairwise products in units of the processor's peak, transposing included: 27 vectors of 16 or 64 elements
+took 105 and 380 ns a sample, of which 45 and 184 multiplying (one core of an AMD EPYC, 26/2/1, AVX-512, 2026-11-21)."""
 _ENTRY_BYTES = 64
 """Listing an address and filing an id are counted in rows of so many bytes, of the nearest memory."""
 
@@ -139,6 +142,7 @@ class _CoreAtWork:
         parts = self._machine.in_company(parts)
         if self._flops_per_s > 0:
             parts["arithmetic"] = max(0.0, work.flops / self._flops_per_s - sum(parts.values()))
+            parts["products"] = PRODUCTS * 2 * work.products / self._flops_per_s
         return parts
 
     def _add_output(self, parts: dict[str, float], work: Work) -> None:

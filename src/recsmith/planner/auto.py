@@ -16,6 +16,7 @@ from .candidates import Classes, options
 from .crossover import largest_batch
 from .draft import drafted, with_gap
 from .evaluate import Pricer
+from .fused import fused, fused_beside
 from .greedy import assigned, best_options, symmetric_or_none
 from .ilp import solved
 from .symmetric import replicated
@@ -76,7 +77,7 @@ def _range(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> R
     bounds = lower_bounds(pricer, classes, able, workloads)
     symmetric = symmetric_or_none(pricer, workloads)
     if len(classes.of) == 1 and symmetric is not None:
-        return Range(batch, symmetric, (), bounds)
+        return Range(batch, _better(pricer, symmetric, workloads), (), bounds)
     found = {} if symmetric is None else {"symmetric": symmetric}
     notes: list[str] = []
     try:
@@ -85,12 +86,36 @@ def _range(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> R
         notes = [f"Planner 'ilp' was left out: {error.problem}."]
         greedy = assigned(pricer, classes, best_options(able), workloads)
         found["greedy"] = tune(greedy.bucket(pricer), pricer, workloads)
+    found |= _with_fusion(pricer, found)
     prices = {name: pricer.seconds(bucket, workloads) for name, bucket in found.items()}
     best = min(prices, key=lambda name: prices[name])
-    if "symmetric" in prices and not _wins(prices[best], prices["symmetric"], pricer):
-        best = "symmetric"
+    even = [name for name in ("symmetric", "fused") if name in prices]
+    balanced = min(even, key=lambda name: prices[name], default=best)
+    if not _wins(prices[best], prices[balanced], pricer):
+        best = balanced
     said = ", ".join(f"{name} {seconds * 1e6:.2f} us" for name, seconds in prices.items())
     return Range(batch, found[best], (f"Batch {batch}: {best} ({said}).", *notes[1:]), bounds)
+
+
+def _with_fusion(pricer: Pricer, found: Mapping[str, Bucket]) -> dict[str, Bucket]:
+    """The symmetric mapping fused with the interaction, and owned tables before the others, which are fused."""
+    symmetric = found.get("symmetric")
+    if symmetric is None or not pricer.joining.present:
+        return {}
+    made = {"fused": fused(symmetric, pricer)}
+    for name in ("ilp", "greedy"):
+        beside = fused_beside(found[name], symmetric, pricer) if name in found else None
+        if beside is not None:
+            made[f"{name}, rest fused"] = beside
+    return made
+
+
+def _better(pricer: Pricer, bucket: Bucket, workloads: Sequence[Workload]) -> Bucket:
+    """A symmetric `bucket` fused with the interaction where that is predicted to be no slower."""
+    if not pricer.joining.present:
+        return bucket
+    made = fused(bucket, pricer)
+    return made if pricer.seconds(made, workloads) <= pricer.seconds(bucket, workloads) else bucket
 
 
 def _wins(seconds: float, symmetric_s: float, pricer: Pricer) -> bool:
@@ -109,10 +134,13 @@ def _with_small_batches(
     if len(cores) == 1:
         return ranges, []
     try:
-        single = replicated(pricer, cores[:1], [replace(w, batch=1) for w in smallest])
+        ones = [replace(w, batch=1) for w in smallest]
+        single = _better(pricer, replicated(pricer, cores[:1], ones), ones)
     except PlanError:
         return ranges, ["Small batches are not kept on one core: its private memory cannot hold all tables."]
-    several = symmetric_or_none(pricer, [replace(w, batch=MIDDLE_BATCH) for w in smallest]) or ranges[0].bucket
+    middles = [replace(w, batch=MIDDLE_BATCH) for w in smallest]
+    even = symmetric_or_none(pricer, middles)
+    several = ranges[0].bucket if even is None else _better(pricer, even, middles)
     crossover = largest_batch(pricer, single, several, smallest)
     kept = [each for each in ranges if each.batch > crossover]
     bounds = {name: s for each in ranges if each.batch <= crossover for name, s in each.bounds.items()}

@@ -29,6 +29,8 @@ from recsmith.spec import (
     Workload,
 )
 
+from .joining import Joining
+
 if TYPE_CHECKING:
     from recsmith.spec import Gather, Table
 
@@ -79,6 +81,8 @@ class Pricer:
         self._tables = {table.name: table for table in problem.model.tables}
         self._accesses: dict[tuple[str, str], Access] = {}
         self._works: dict[tuple[object, ...], Work] = {}
+        self._near: dict[int, tuple[Work, Work]] = {}
+        self.joining = Joining(problem)
 
     def table(self, feature: str) -> Table:
         """The table that `feature` reads."""
@@ -139,6 +143,8 @@ class Pricer:
     def price(self, bucket: Bucket, workload: Workload) -> Priced:
         """The bucket's price for batches of `workload`."""
         loads = [load for stage in bucket.stages for load in self._stage(stage, workload)]
+        if self.joining.present:
+            loads = self._joined(bucket, loads, workload)
         together: dict[str, list[Work]] = defaultdict(list)
         for load in loads:
             for core, parts in load.items():
@@ -171,6 +177,29 @@ class Pricer:
             return [load]
         adding = self.adding(partial, len(load), workload)
         return [load, {core: [(None, adding)] for core in load}]
+
+    def _joined(self, bucket: Bucket, loads: Sequence[dict[str, Load]], workload: Workload) -> list[dict[str, Load]]:
+        """`loads` with the interaction: in the last step when it is fused, whose vectors stay near then; else after."""
+        vectors = len(self.problem.model.pooled)
+        if bucket.fused is None:
+            cores = bucket.cores
+            works = self.joining.works(dict.fromkeys(cores, workload.batch / len(cores)), vectors)
+            return [*loads, {core: [(None, work)] for core, work in works.items()}]
+        *before, last = loads
+        first = bucket.stages[-1].placements[0]
+        counts = _samples(first.samples, len(first.cores), workload.batch)
+        samples = {core: float(count) for core, count in zip(first.cores, counts, strict=True) if count > 0}
+        works = self.joining.works(samples, vectors - len(bucket.stages[-1].placements))
+        near: dict[str, Load] = {
+            core: [(p, self._kept_near(work)) for p, work in parts] for core, parts in last.items()
+        }
+        return [*before, {core: [*parts, (None, works[core])] for core, parts in near.items()}]
+
+    def _kept_near(self, work: Work) -> Work:
+        """`work` without its output; the same object for the same one."""
+        if id(work) not in self._near:
+            self._near[id(work)] = (work, msgspec.structs.replace(work, written_bytes=0.0, interleaved=False))
+        return self._near[id(work)][1]
 
     def adding(self, partial: Mapping[str, int], cores: int, workload: Workload) -> Work:
         """One core's part of adding up partial sums: each is read, and the first is written."""

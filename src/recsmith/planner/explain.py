@@ -157,8 +157,18 @@ def _ways(plan: Plan) -> dict[tuple[int | None, str], str]:
         for feature, placements in _by_feature(bucket).items():
             tunings = "; ".join(dict.fromkeys(_tuning(p.tuning) for p in placements))
             cores = ",".join(dict.fromkeys(core for p in placements for core in p.cores))
-            found[bucket.batch_up_to, feature] = f"{describe(placements)} [{cores}] {tunings}"
+            found[bucket.batch_up_to, feature] = f"{describe(placements)}{_fusion(bucket, feature)} [{cores}] {tunings}"
     return found
+
+
+def _fusion(bucket: Bucket, feature: str) -> str:
+    """What becomes of the feature's vectors, when the bucket says more than that they are written."""
+    output = bucket.fused
+    if output is None:
+        return ""
+    if all(placement.feature != feature for placement in bucket.stages[-1].placements):
+        return f", written before the fused {output.interaction} interaction"
+    return f", fused with the {output.interaction} interaction, {output.block} samples at a time"
 
 
 def _tuning(tuning: Tuning) -> str:
@@ -229,7 +239,7 @@ def _feature(
         table.rows,
         table.dim,
         table.nbytes,
-        describe(placements),
+        describe(placements) + _fusion(bucket, feature),
         holders,
         placements[0].tuning,
         dict(core_seconds),
@@ -270,7 +280,13 @@ def _alternatives(
 
 
 def _instead(bucket: Bucket, feature: str, placements: Sequence[Placement]) -> Bucket:
-    """`bucket` with `feature` served by `placements` in its first stage."""
+    """`bucket` with `feature` served by `placements` in its first stage, or in one before when that is fused and the
+    feature's samples are divided otherwise.
+    """
+    if bucket.fused is not None and len(bucket.stages) == 1:
+        division = (bucket.stages[0].placements[0].cores, bucket.stages[0].placements[0].samples)
+        if any((p.cores, p.samples) != division or p.reduce != "none" for p in placements):
+            bucket = replace(bucket, stages=(Stage(()), *bucket.stages))
     stages = []
     for at, stage in enumerate(bucket.stages):
         rest = tuple(p for p in stage.placements if p.feature != feature)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from recsmith.spec import Bucket, CostModel, Fuse, Model, Placement, Plan, PlanError, Problem, Strategy, Tuning
+from recsmith.spec import Bucket, CostModel, Fuse, Placement, Plan, PlanError, Problem, Stage, Strategy, Tuning
 
 from .draft import drafted
 from .evaluate import Pricer
@@ -32,7 +32,7 @@ class Fused:
         Raises:
             PlanError: a table fits with none of the strategies, or the model has nothing to fuse with.
         """
-        if not fusible(problem.model):
+        if not fusible(problem):
             raise PlanError(
                 "plan", f"model '{problem.model.name}' has no interaction to fuse with", "Choose planner 'symmetric'."
             )
@@ -42,9 +42,24 @@ class Fused:
         return drafted(pricer, self.name, (fused(bucket, pricer),))
 
 
-def fusible(model: Model) -> bool:
-    """Whether all look-ups of `model` can be fused with its interaction."""
-    return model.interaction is not None and all(feature.pooling != "none" for feature in model.features)
+def fusible(problem: Problem) -> bool:
+    """Whether all features are looked up, pooled, and have an interaction to be fused with."""
+    model = problem.model
+    pooled = all(feature.pooling != "none" for feature in model.features)
+    return model.interaction is not None and pooled and len(problem.gathers) == len(problem.ops)
+
+
+def fused_beside(bucket: Bucket, symmetric: Bucket, pricer: Pricer) -> Bucket | None:
+    """The tables that single cores own in `bucket` written first, the others as in `symmetric` and fused; None when
+    there are no others, or none is owned.
+    """
+    placements = [placement for stage in bucket.stages for placement in stage.placements]
+    owned = {p.feature for p in placements if len(p.cores) == 1}
+    first = tuple(p for p in placements if p.feature in owned)
+    rest = tuple(p for p in symmetric.stages[0].placements if p.feature not in owned)
+    if not first or not rest:
+        return None
+    return fused(replace(bucket, stages=(Stage(first), Stage(rest))), pricer)
 
 
 def fused(bucket: Bucket, pricer: Pricer) -> Bucket:

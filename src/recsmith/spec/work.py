@@ -49,6 +49,7 @@ class Work(Record, frozen=True):
         interleaved: whether other cores write columns of the same samples, so that lines of output lie side by side.
         apart_bytes: from one sample's output to the next, 0 when not known.
         flops: additions, multiplications and conversions of elements.
+        products: elements multiplied and added for pairwise products of vectors.
         tuning: how the kernel goes about it. Strategies leave it, `interleaved` and `apart_bytes` alone; whoever
             prices a placement sets them.
     """
@@ -61,6 +62,7 @@ class Work(Record, frozen=True):
     interleaved: bool = False
     apart_bytes: int = 0
     flops: float = 0.0
+    products: float = 0.0
     tuning: Tuning = Tuning()
 
 
