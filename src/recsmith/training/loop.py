@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -72,6 +73,13 @@ def train(
         if stop:
             break
     return state
+
+
+def one_pass(module: TrainedDlrm, optimizers: list[torch.optim.Optimizer], store: Store, how: Recipe) -> None:
+    """See every training sample once, in the order of `how.seed`, without checkpoints."""
+    module.train()
+    for at_B in positions(store.facts.training, replace(how, passes=1), 0):
+        _step(module, optimizers, store, at_B, State())
 
 
 def predict(
