@@ -1,7 +1,7 @@
 """How good is each representation on MovieLens-100K, and what does it weigh?
 
-Rating of 4 or 5 is a click; the samples are in time order: [0, 80 %) train, [80 %, 90 %) choose the number of passes, the last 10 %
-are the test. Five seeds a representation, one recipe for all. Resumable: run it again and it goes on.
+Rating of 4 or 5 is a click; the samples are in time order: [0, 80 %) train, [80 %, 90 %) choose the number of passes,
+the last 10 % are the test. Five seeds a representation, one recipe for all. Resumable: run it again and it goes on.
 """
 
 from __future__ import annotations

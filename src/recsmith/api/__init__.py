@@ -1,6 +1,7 @@
 """What people call: from a checkpoint to predictions."""
 
 from .compose import compile, load, measure, plan, platform, problem, strategies
+from .compressing import Compressed, compress
 from .evaluating import Evaluated, evaluate
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
@@ -8,11 +9,13 @@ from .training import TrainSummary, train
 from .verifying import Verified, verify
 
 __all__ = [
+    "Compressed",
     "Evaluated",
     "PredictSummary",
     "TrainSummary",
     "Verified",
     "compile",
+    "compress",
     "evaluate",
     "load",
     "measure",

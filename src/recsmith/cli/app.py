@@ -11,6 +11,7 @@ import typer
 from . import (
     bench_lookup,
     bench_model,
+    compress,
     doctor,
     evaluate,
     explain,
@@ -53,6 +54,7 @@ def _add(parent: typer.Typer, name: str, command: Callable[..., Any], example: s
 _add(app, "import", import_model.run, "recsmith import dlrm.pt -o model/")
 _add(app, "train", train.run, "recsmith train --data criteo:train.txt --representation hybrid:varied -o run/")
 _add(app, "evaluate", evaluate.run, "recsmith evaluate run/ --data criteo:test.txt")
+_add(app, "compress", compress.run, "recsmith compress run/ --memory 200MB --data criteo:train.txt -o small/")
 _add(app, "inspect", inspect_model.run, "recsmith inspect model/")
 _add(app, "measure", measure.run, "recsmith measure -o machine.json")
 _add(app, "plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json")

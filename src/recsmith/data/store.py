@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Batch, InputError, Jagged, Progress, Record
 
-from .readers import Rows, Tally
+from .readers import BadRows, Rows, Tally
 from .sources import Source, take
 
 FACTS_FILE = "samples.json"
@@ -40,12 +40,16 @@ class StoredSamples(Record, frozen=True):
         bags: features that hold a bag, not one id.
         vocabularies: features whose raw ids were numbered.
         training: samples [0, training) are for training, the rest is held back.
+        holdout, modulo, policy: as `store` was asked, the last for bad rows.
         bad_rows: samples left out because they could not be read, or had no label that is 0 or 1.
         unseen: feature to ids of held-back samples that training never saw.
     """
 
     source: str
     fingerprint: str
+    holdout: float
+    modulo: int
+    policy: BadRows
     features: tuple[str, ...]
     rows: tuple[int, ...]
     bags: tuple[str, ...]
@@ -149,6 +153,9 @@ def store(
     facts = StoredSamples(
         source.text,
         wanted,
+        holdout,
+        modulo,
+        kept.bad_rows,
         source.features,
         tuple(rows),
         bags,
