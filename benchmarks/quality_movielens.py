@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of ml-100k")
     parser.add_argument("--folder", type=Path, default=Path("build/quality_movielens"))
     asked = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     kept = store(sources.parse(f"movielens:{asked.data}"), asked.folder / "samples", holdout=0.2)
     runs = {name: [once(kept, name, seed, asked.folder) for seed in SEEDS] for name in HELD}
     record = summary(kept, runs)
