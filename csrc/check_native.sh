@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Native builds under sanitizers, on every instruction set that this machine can run or emulate.
-#   csrc/check_native.sh quick   AddressSanitizer and UBSan, scalar and the best target: what CI runs
+#   csrc/check_native.sh quick   AddressSanitizer and UBSan, scalar and the best target; counted instructions: what CI runs
 #   csrc/check_native.sh all     also every other target, ThreadSanitizer, NEON under qemu, libFuzzer, Python's parity tests
 # What a machine lacks (qemu, a cross compiler, clang++) is named and skipped, except with REQUIRE_ALL=1.
 set -euo pipefail
@@ -69,6 +69,8 @@ quick() {
   prefetches_remain
   build-asan/fuzz_kernels --inputs "${INPUTS:-3000}" --targets "scalar,$(best_target)"
   other_drivers build-asan
+  step "Instructions a row"
+  "$python" csrc/count_instructions.py
 }
 
 threads() {
