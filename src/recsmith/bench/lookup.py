@@ -106,14 +106,23 @@ def _admit_ours(bench: Bench, trial: list[Jagged], stack: ExitStack) -> None:
     engines: list[Engine]
     if bench.setup.joint is None:
         engines = [make(bench.setup, bench.bound.executable) for make in ours.ENGINES]
+        apart = _symmetric(bench, stack)
+        if apart.plan.bucket(bench.options.batch).stages != bench.bound.plan.bucket(bench.options.batch).stages:
+            engines.append(ours.OursSymmetric(bench.setup, apart.executable))
     else:
-        apart = ours.bind(bench.setup, bench.workload, msgspec.structs.replace(bench.options, planner="symmetric"))
-        stack.callback(apart.executable.close)
-        engines = ours_joined.engines(bench.setup, bench.bound, apart)
+        engines = ours_joined.engines(bench.setup, bench.bound, _symmetric(bench, stack))
     for engine in engines:
         reason = _admit(bench, engine, trial)
         if reason:
             raise RecsmithError("bench", f"{engine.name} {reason}", "This is a fault in recsmith: please report it.")
+
+
+def _symmetric(bench: Bench, stack: ExitStack) -> ours.Bound:
+    """Our own baseline: the symmetric plan, with all strategies."""
+    options = msgspec.structs.replace(bench.options, planner="symmetric", strategies=())
+    apart = ours.bind(bench.setup, bench.workload, options)
+    stack.callback(apart.executable.close)
+    return apart
 
 
 def _admit_peers(bench: Bench, trial: list[Jagged], stack: ExitStack, progress: Progress | None) -> None:

@@ -102,6 +102,16 @@ class Ours(NoSettings):
         """Nothing: whoever bound the executable closes it."""
 
 
+class OursSymmetric(Ours):
+    """The same under the symmetric plan, where that is another one."""
+
+    name = "recsmith[symmetric]"
+
+    def __init__(self, setup: Setup, executable: Executable) -> None:
+        super().__init__(setup, executable)
+        self.settings = f"the symmetric plan, {self.settings}"
+
+
 class OursInto(Ours):
     """The same into the caller's buffer."""
 

@@ -153,6 +153,8 @@ class LookupRecord(Record, frozen=True):
     Attributes:
         ratio_to_best_peer: best rival's median over ours (engine `recsmith`); above 1 we are faster.
         best_op_peer: the best among rivals made of a framework's operators.
+        ratio_to_default: eager `nn.EmbeddingBag` ("torch") over ours: what [ASYM] calls the default.
+        ratio_to_symmetric: our own symmetric plan over ours; 1 when it is the same plan.
         bound_s: the largest part of `bound`.
         share_of_bound: bound_s over our median.
         predicted_s: what the cost model expected of our plan; None without one.
@@ -173,6 +175,8 @@ class LookupRecord(Record, frozen=True):
     missing: tuple[Missing, ...]
     bound: Bound | None = None
     plan: PlanSummary | None = None
+    ratio_to_default: float | None = None
+    ratio_to_symmetric: float | None = None
     kind: Literal["lookup"] = "lookup"
     version: int = 1
 

@@ -11,6 +11,7 @@ from .engine import Engine
 from .session import Bench
 
 OURS = "recsmith"
+DEFAULT, SYMMETRIC = "torch", "recsmith[symmetric]"
 _ID_BYTES, _ELEMENT_BYTES = 8, 4
 
 
@@ -25,12 +26,15 @@ def summarise(
 ) -> records.LookupRecord:
     """The record: medians, the best rivals, the share of what the machine allows."""
     per_call = sum(len(ids.values) for ids in pool.batches) / len(pool.batches)
-    cases = tuple(_case(engine, seconds[name], samplers[name], per_call) for name, engine in bench.engines.items())
+    cases = tuple(
+        engine_case(engine, seconds[name], samplers[name], per_call) for name, engine in bench.engines.items()
+    )
     mine = next(case.median_s for case in cases if case.engine == OURS)
     peers = [case for case in cases if not case.engine.startswith(OURS)]
     best = min(peers, key=lambda case: case.median_s, default=None)
     best_op = min((case for case in peers if case.op_based), key=lambda case: case.median_s, default=None)
     bound_s = None if bound is None else bound.seconds
+    times = {case.engine: case.median_s for case in cases}
     return records.LookupRecord(
         workload=bench.options.workload,
         run=run,
@@ -53,10 +57,15 @@ def summarise(
         missing=tuple(bench.missing),
         bound=bound,
         plan=bench.bound.summary(bench.options.batch) if bench.bound else None,
+        ratio_to_default=times[DEFAULT] / mine if DEFAULT in times else None,
+        ratio_to_symmetric=times.get(SYMMETRIC, mine) / mine if bench.options.fuse == "none" else None,
     )
 
 
-def _case(engine: Engine, seconds: Sequence[float], sampler: rounds.Sampler, per_call: float) -> records.EngineCase:
+def engine_case(
+    engine: Engine, seconds: Sequence[float], sampler: rounds.Sampler, per_call: float
+) -> records.EngineCase:
+    """One engine's rounds; `per_call` look-ups a call."""
     seen = rounds.measurement(seconds)
     return records.EngineCase(
         engine=engine.name,
