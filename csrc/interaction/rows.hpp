@@ -88,7 +88,7 @@ class RowBlock {
   }
 
   // Four products, or as many as there are. Beyond those of a diagonal block lie products that are put later, but for
-  // the last block of a sample.
+  // the last block of a sample, and for samples with fewer products than that.
   template <int Quarter>
   [[gnu::always_inline]] static void put_row(F x, int r, float* const* places) {
     if (Spills || (!Diagonal && C == row_columns)) {
@@ -113,7 +113,11 @@ class SampleRows {
   void put() {
     constexpr int edge = row_rows<V>;
     int i = 0;
-    for (; i + edge < count_; i += edge) rows<edge, V::width != 1>(i);
+    if (pairs_of(count_, Self) >= row_columns) {
+      for (; i + edge < count_; i += edge) rows<edge, V::width != 1>(i);
+    } else {
+      for (; i + edge < count_; i += edge) rows<edge, false>(i);
+    }
     switch (count_ - i) {
       case 4: return rows<edge < 4 ? 1 : 4, false>(i);
       case 3: return rows<edge < 3 ? 1 : 3, false>(i);
