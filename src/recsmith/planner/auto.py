@@ -23,9 +23,9 @@ from .symmetric import replicated
 from .tuning import tune
 
 MARGIN = 0.25
-"""An asymmetric plan has to be predicted faster than the symmetric one by this part: the symmetric plan cannot go wrong
-by imbalance, while predicted gains of up to a fifth came out as losses (2-core AMD EPYC 26/2/1, six shapes, 2026-11-21,
-benchmarks/prediction.py)."""
+"""An asymmetric plan, or one core instead of all, has to be predicted faster than the symmetric one by this part: the
+symmetric plan cannot go wrong by imbalance, while predicted gains of up to a fifth came out as losses (2-core AMD EPYC
+26/2/1, six shapes, 2026-11-21, benchmarks/prediction.py)."""
 HANDOFFS = 4.0
 """It also has to gain so many hand-offs' worth of time, which vary by as much."""
 ILP_TIME_LIMIT_S = 2.0
@@ -141,7 +141,8 @@ def _with_small_batches(
     middles = [replace(w, batch=MIDDLE_BATCH) for w in smallest]
     even = symmetric_or_none(pricer, middles)
     several = ranges[0].bucket if even is None else _better(pricer, even, middles)
-    crossover = largest_batch(pricer, single, several, smallest)
+    crossover = largest_batch(pricer, single, several, smallest, margin=MARGIN)
+    crossover = crossover or largest_batch(pricer, single, several, smallest, most=1)
     kept = [each for each in ranges if each.batch > crossover]
     bounds = {name: s for each in ranges if each.batch <= crossover for name, s in each.bounds.items()}
     below = kept[0].batch - 1 if kept else None

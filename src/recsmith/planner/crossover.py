@@ -14,17 +14,23 @@ LARGEST = 1 << 16
 
 
 def largest_batch(
-    pricer: Pricer, small: Bucket, large: Bucket, workloads: Sequence[Workload], most: int | None = None
+    pricer: Pricer,
+    small: Bucket,
+    large: Bucket,
+    workloads: Sequence[Workload],
+    most: int | None = None,
+    margin: float = 0.0,
 ) -> int:
     """The largest batch, at most `most`, for which `small` is predicted to be no slower than `large`; 0 for none.
 
-    What is faster for small batches is so up to one crossing, found by halving.
+    `small` has to be faster by the part `margin`. What is faster for small batches is so up to one crossing, found by
+    halving.
     """
     limit = LARGEST if most is None else most
 
     def wins(batch: int) -> bool:
         sized = [replace(workload, batch=batch) for workload in workloads]
-        return pricer.seconds(small, sized) <= pricer.seconds(large, sized)
+        return pricer.seconds(small, sized) <= (1 - margin) * pricer.seconds(large, sized)
 
     if limit < 1 or not wins(1):
         return 0
