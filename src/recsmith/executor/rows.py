@@ -16,6 +16,7 @@ from recsmith.reference.computed import EPSILON
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
 from .dense import _import_torch
+from .linear import Layers, rounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,13 +69,15 @@ class DheRows:
         self._target = target
         self._a, self._b = (np.ascontiguousarray(parameters[name], np.int64) for name in "ab")
         self._tables = gaussian_tables(dhe) if dhe.transform == "gaussian" else None
-        dtype = self._torch.float32 if precision == "fp32" else self._torch.bfloat16
-        self._layers = [
-            (*(self._tensor(parameters[f"{layer}.{part}"]).to(dtype) for part in ("weight", "bias")), activation)
+        dtype = "float32" if precision == "fp32" else "bfloat16"
+        layers = [
+            (parameters[f"{layer}.weight"], parameters[f"{layer}.bias"], activation)
             for layer, activation in enumerate(dhe.activations())
         ]
+        self._layers = Layers(layers, dtype, BLOCK)
         self._norm = self._scale_and_shift(parameters) if dhe.batch_norm else None
-        self._codes = self._torch.empty((BLOCK, dhe.k), dtype=dtype)
+        # Zeros: rows beyond a block's ids are decoded too, and left-over bits may be slow numbers.
+        self._codes = self._torch.zeros((BLOCK, dhe.k), dtype=getattr(self._torch, dtype))
         view = self._codes if precision == "fp32" else self._codes.view(self._torch.uint16)
         self._written: NDArray[Any] = view.numpy()
 
@@ -85,8 +88,8 @@ class DheRows:
             for start in range(0, len(ids_U), BLOCK):
                 ids = ids_U[start : start + BLOCK]
                 self.encode(ids, self._written[: len(ids)], torch.get_num_threads())
-                rows = self.decode(self._codes[: len(ids)])
-                torch.from_numpy(out_UE[start : start + len(ids)]).copy_(rows)
+                rows = self.decode(self._codes[: rounded(len(ids))])
+                torch.from_numpy(out_UE[start : start + len(ids)]).copy_(rows[: len(ids)])
 
     def encode(self, ids_U: NDArray[np.int64], out_UK: NDArray[Any], threads: int) -> None:
         """Write the codes of `ids_U`: float32, or bits of bfloat16 as uint16."""
@@ -95,16 +98,7 @@ class DheRows:
 
     def decode(self, x: Tensor) -> Tensor:
         """The decoder's output [U, E] for codes [U, K]."""
-        functional = self._torch.nn.functional
-        for weight, bias, activation in self._layers:
-            x = functional.linear(x, weight, bias)
-            match activation:
-                case "relu":
-                    x = x.relu_()
-                case "sigmoid":
-                    x = x.sigmoid_()
-                case "mish":
-                    x = functional.mish(x, inplace=True)
+        x = self._layers(x)
         if self._norm is not None:
             x = x.float() * self._norm[0] + self._norm[1]
         return x
