@@ -52,8 +52,8 @@ class Chain {
              .scratch = nullptr,
              .scratch_bytes = 0};
     if (task.whole) {
-      call_.scratch = scratch_.kernel.at_least(Scratch::kernel_bytes);
-      call_.scratch_bytes = Scratch::kernel_bytes;
+      call_.scratch_bytes = chunks_scratch_bytes(ids);
+      call_.scratch = scratch_.kernel.at_least(call_.scratch_bytes);
     }
     streamed_ |= place.stream;
     slot_ ^= 1;

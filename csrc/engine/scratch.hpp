@@ -60,8 +60,6 @@ struct RunScratch {
 };
 
 struct Scratch {
-  static constexpr std::int64_t kernel_bytes = 256 * 1024;
-
   Buffer<std::byte> kernel;
   Buffer<float> rows;      // vectors of an unpooled feature before they are put in place
   Buffer<const std::byte*> addresses;  // of rows, two blocks' worth

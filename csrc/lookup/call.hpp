@@ -51,6 +51,14 @@ struct Call {
   std::int64_t scratch_bytes;  // may be 0: what does not fit is gathered as gm or l1 would
 };
 
+inline constexpr std::int64_t most_chunk_bytes = 128 * 1024;  // of a table at a time; they stay in a private cache
+inline constexpr std::int64_t filed_bytes = 8;                // of one id, under its chunk
+
+// Scratch with which gm_ub reads a table once for a call with so many ids.
+inline constexpr std::int64_t chunks_scratch_bytes(std::int64_t ids) {
+  return 2 * most_chunk_bytes + ids * filed_bytes;
+}
+
 template <class Index>
 using Kernel = void (*)(const Call<Index>&);
 

@@ -1,7 +1,8 @@
 // GM-UB: the table is streamed through the scratch buffer in chunks and gathered there ([ASYM] section 3):
 //   bucket the ids by chunk; for each chunk that is asked for: copy it, then out[sample] += weight * chunk[row]
 // What is read depends on the table, hardly on the ids. Long bags over tiny tables are counted instead.
-// The scratch buffer holds [chunk | bucket ends | entries]; too little of it, and the call is served as gm.
+// The scratch buffer holds [chunk | bucket ends | entries]; with room for all ids each chunk is copied once, with less
+// once for every so many ids, and with too little the call is served as gm.
 #pragma once
 
 #include <cstring>
@@ -27,13 +28,16 @@ struct Chunks {
   Entry* entries;
 };
 
-// Half of the buffer for the chunk, the rest for bucketing.
+static_assert(sizeof(Entry) == filed_bytes);
+
+// Up to half of the buffer for the chunk, the rest for bucketing.
 template <class V>
 Chunks divide(const Rows& rows, std::byte* scratch, std::int64_t scratch_bytes) {
   constexpr std::int64_t least_entries = 64, most_entries = 1 << 30;
   Chunks chunks{};
   if (scratch == nullptr) return chunks;
-  const std::int64_t bytes = row_bytes(rows.type, rows.dim), fit = scratch_bytes / 2 / rows.stride;
+  const std::int64_t most_bytes = scratch_bytes / 2 < most_chunk_bytes ? scratch_bytes / 2 : most_chunk_bytes;
+  const std::int64_t bytes = row_bytes(rows.type, rows.dim), fit = most_bytes / rows.stride;
   if (fit < 1 || bytes > rows.stride) return Chunks{};
   chunks.shift = fit < rows.count ? 63 - __builtin_clzll(static_cast<unsigned long long>(fit)) : 62;
   chunks.rows = fit < rows.count ? std::int64_t{1} << chunks.shift : rows.count;

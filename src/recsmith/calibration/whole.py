@@ -176,10 +176,12 @@ def _plans(model: Model, workload: Workload, machine: Platform) -> Iterator[tupl
     problem = Problem(model, ops, Objective((workload,)), machine)
     cores = [core.id for core in machine.cores]
     single = max(access.pooling_factor for access in workload.accesses) <= 1
+    # Chunks that no id falls in are not read: where ids meet in few rows, streaming would look like nothing.
+    spread = all(isinstance(access.ids, Uniform) for access in workload.accesses)
     for way in WAYS:
         if (way.owned and len(cores) == 1) or (way.block and not single):
             continue
-        if way.strategy != "gm" and model.nbytes > _STREAMED_BYTES:
+        if way.strategy == "gm_ub" and not (spread and model.nbytes <= _STREAMED_BYTES):
             continue
         pricer = Pricer(problem, {way.strategy: STRATEGIES[way.strategy]()}, FittedCost())
         bucket = _in_way(replicated(pricer, cores, (workload,)), way, cores)
