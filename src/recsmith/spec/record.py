@@ -39,10 +39,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ) from error
 
     def save(self, path: str | Path) -> Path:
-        """Write `to_json` to `path` and return it."""
+        """Write `to_json` to `path` and return it. A file is replaced whole, whatever interrupts the writing."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(self.to_json() + "\n")
+        written = target.with_name(target.name + ".partial") if target.is_file() or not target.exists() else target
+        written.write_text(self.to_json() + "\n")
+        if written is not target:
+            written.replace(target)
         return target
 
     @classmethod
