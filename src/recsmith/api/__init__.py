@@ -3,6 +3,8 @@
 from .compose import compile, load, measure, plan, platform, problem, strategies
 from .compressing import Compressed, compress
 from .evaluating import Evaluated, evaluate
+from .explored import Explored
+from .exploring import explore
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .training import TrainSummary, train
@@ -11,12 +13,14 @@ from .verifying import Verified, verify
 __all__ = [
     "Compressed",
     "Evaluated",
+    "Explored",
     "PredictSummary",
     "TrainSummary",
     "Verified",
     "compile",
     "compress",
     "evaluate",
+    "explore",
     "load",
     "measure",
     "optimize",

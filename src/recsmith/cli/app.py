@@ -15,6 +15,7 @@ from . import (
     doctor,
     evaluate,
     explain,
+    explore,
     import_model,
     inspect_model,
     measure,
@@ -55,6 +56,12 @@ _add(app, "import", import_model.run, "recsmith import dlrm.pt -o model/")
 _add(app, "train", train.run, "recsmith train --data criteo:train.txt --representation hybrid:varied -o run/")
 _add(app, "evaluate", evaluate.run, "recsmith evaluate run/ --data criteo:test.txt")
 _add(app, "compress", compress.run, "recsmith compress run/ --memory 200MB --data criteo:train.txt -o small/")
+_add(
+    app,
+    "explore",
+    explore.run,
+    "recsmith explore run/ --platforms cpu,gpu.json --memory cpu=2GiB,gpu=200MB --data criteo:train.txt",
+)
 _add(app, "inspect", inspect_model.run, "recsmith inspect model/")
 _add(app, "measure", measure.run, "recsmith measure -o machine.json")
 _add(app, "plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json")

@@ -16,6 +16,7 @@ from .errors import (
 )
 from .model import Feature, Graph, GraphInput, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
 from .ops import Combine, Decode, Gather, Hash, Op
+from .path import Latency, Path, Way
 from .plan import (
     Bucket,
     Fuse,
@@ -85,6 +86,7 @@ __all__ = [
     "Interaction",
     "Interval",
     "Jagged",
+    "Latency",
     "Ledger",
     "Looked",
     "Materialise",
@@ -97,6 +99,7 @@ __all__ = [
     "Op",
     "Overheads",
     "Parameter",
+    "Path",
     "Placement",
     "Plan",
     "PlanError",
@@ -133,6 +136,7 @@ __all__ = [
     "UnavailableError",
     "Uniform",
     "UnknownNameError",
+    "Way",
     "Weights",
     "Work",
     "Workload",

@@ -1,0 +1,285 @@
+"""Which representation on which platform: every candidate made, planned and timed, and the paths worth keeping."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from recsmith.data.asked import accesses
+from recsmith.importers import artifact
+from recsmith.planner.paths import pareto
+from recsmith.representations import hold, servings
+from recsmith.spec import (
+    Choice,
+    InputError,
+    Latency,
+    Model,
+    Objective,
+    Path,
+    Plan,
+    Platform,
+    Progress,
+    RecsmithError,
+    RowDtype,
+    Serving,
+    Table,
+    Way,
+    Workload,
+)
+
+from .candidates import Candidate, Original, dense_bytes, opened
+from .compose import load, plan, platform
+from .explored import Asked, Explored, LeftOut
+from .latency import measured, modelled
+from .training import MODEL_FOLDER
+
+if TYPE_CHECKING:
+    from recsmith.training.report import Report
+
+PATHS_FILE = "paths.json"
+QUERIES = (1, 16, 128, 1024, 4096)
+Choices = Mapping[str, Choice | str | Callable[[Model], Choice]]
+Ways = tuple[Serving, ...]
+_CANDIDATE_FILE = "candidate.json"
+_FLOAT_BYTES = 4
+
+
+def explore(
+    directory: str | Folder,
+    data: str,
+    platforms: Mapping[str, Platform],
+    candidates: Choices,
+    *,
+    memory: Mapping[str, int] | None = None,
+    output: str | Folder | None = None,
+    queries: Sequence[int] = QUERIES,
+    planner: str = "auto",
+    seconds: float = math.inf,
+    resamples: int = 200,
+    restart: bool = False,
+    told: Callable[[Report], None] | None = None,
+    progress: Progress | None = None,
+) -> Explored:
+    """Make every candidate from the model of a training folder, find out how fast it is on each platform, and tell
+    which paths none beats in logloss, bytes and latency. Source: [MPREC] B4; the search is ours.
+
+    Rows of fewer bits are rounded; other representations are trained as the original was. Latencies are measured on
+    this machine and modelled on others. Resumable: what was trained, planned and timed stays so.
+
+    Args:
+        directory: written by `train`, with plain tables.
+        data: what it was trained on.
+        platforms: by name.
+        candidates: how all features are held, by name: as `train` takes it.
+        memory: platform to bytes for embeddings and MLPs; what its outermost memory holds by default.
+        output: folder to keep everything in; `explored` inside `directory` by default.
+        queries: samples asked for at once, to plan for and to time.
+        planner: a name on `recsmith.planner.PLANNERS`.
+        seconds: of training, then stop with a checkpoint.
+        restart: forget an earlier exploration in `output`.
+
+    Raises:
+        FormatError: as `compress`; or `output` holds another exploration.
+        InputError: `memory` names none of the platforms.
+    """
+    target = Folder(output or Folder(directory) / "explored")
+    if restart:
+        shutil.rmtree(target, ignore_errors=True)
+    original = Original.open(Folder(directory), data, "explore", resamples)
+    plain = original.held.model
+    models = {name: hold(plain, None, each(plain) if callable(each) else each) for name, each in candidates.items()}
+    asked = Asked(
+        data,
+        plain.digest(),
+        {name: model.digest() for name, model in models.items()},
+        {name: each.digest() for name, each in platforms.items()},
+        _rooms(platforms, memory or {}),
+        tuple(sorted(set(queries))),
+        planner,
+    )
+    asked.claim(target)
+    run = _Exploration(original, target, asked, platforms, models, candidates)
+    run.make(seconds, told, progress)
+    run.join(progress)
+    found = run.outcome()
+    found.save(target / PATHS_FILE)
+    return found
+
+
+@dataclass(slots=True)
+class _Exploration:
+    """An exploration on its way."""
+
+    original: Original
+    target: Folder
+    asked: Asked
+    platforms: Mapping[str, Platform]
+    models: Mapping[str, Model]
+    choices: Choices
+    made: dict[str, Candidate] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    finished: bool = True
+
+    def make(self, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None) -> None:
+        """Train or convert every candidate that fits somewhere."""
+        until = time.monotonic() + seconds
+        most = max(self.asked.rooms.values())
+        for at, (name, model) in enumerate(self.models.items()):
+            if progress:
+                progress("candidates", at, len(self.models))
+            if min(_nbytes(model, ways) for ways in _servings(model).values()) > most:
+                continue  # `join` tells by how much
+            kept = self._folder(name) / _CANDIDATE_FILE
+            try:
+                if not kept.is_file():
+                    left_s = max(0.0, until - time.monotonic())
+                    self._made(name, left_s, told, progress).save(kept)
+            except RecsmithError as error:
+                self.left_out.append(LeftOut(name, "", error.problem))
+                continue
+            self.made[name] = Candidate.open(kept)
+
+    def join(self, progress: Progress | None) -> None:
+        """Plan and time every candidate on every platform where it fits, each way."""
+        todo = [(n, p, w) for n, model in self.models.items() for p in self.platforms for w in _servings(model)]
+        here = platform("cpu").machine
+        for at, (name, label, way) in enumerate(todo):
+            if progress:
+                progress("paths", at, len(todo))
+            ways, room = _servings(self.models[name])[way], self.asked.rooms[label]
+            nbytes = _nbytes(self.models[name], ways)
+            if nbytes > room:
+                said = f"{way}d: " if len(_servings(self.models[name])) > 1 else ""
+                self.left_out.append(LeftOut(name, label, f"{said}{nbytes:,} bytes; {room:,} allowed"))
+            elif name in self.made:
+                try:
+                    self.paths.append(self._path(name, label, way, ways, here))
+                except RecsmithError as error:
+                    self.left_out.append(LeftOut(name, label, error.problem))
+
+    def outcome(self) -> Explored:
+        """What is told."""
+        return Explored(
+            str(self.target),
+            self.asked.data,
+            self.asked.rooms,
+            self.asked.queries,
+            self.original.quality(self.original.held),
+            tuple(self.made.values()),
+            tuple(self.paths),
+            tuple(path.name for path in pareto(self.paths)),
+            tuple(self.left_out),
+            self.finished,
+        )
+
+    def _made(
+        self, name: str, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
+    ) -> Candidate:
+        model, folder = self.models[name], self._folder(name)
+        if model == self.original.held.model:
+            return self.original.candidate(name, self.original.held)
+        dtype = _rounded_to(model)
+        if dtype is not None:
+            held = self.original.rounded(dtype, progress)
+            artifact.save(held.model, held.weights, folder / MODEL_FOLDER, progress)
+            return self.original.candidate(name, held)
+        run = self.original.trained(self.choices[name], folder, seconds=seconds, told=told, progress=progress)
+        if run.quality is None:
+            self.finished = False
+            raise RecsmithError("explore", f"{run.steps:,} of {run.total_steps:,} updates; run again to go on")
+        return self.original.candidate(name, opened(folder))
+
+    def _path(self, name: str, label: str, way: Way, ways: Ways, here: str) -> Path:
+        """The path, made and timed, or as it was kept before."""
+        slug = _slug(f"{name}@{label}@{way}")
+        kept, planned = self.target / "paths" / f"{slug}.json", self.target / "plans" / f"{slug}.json"
+        if kept.is_file():
+            return Path.open(kept)
+        own = self.models[name] == self.original.held.model
+        stored = (self.original.folder if own else self._folder(name)) / MODEL_FOLDER
+        made, latencies = self._timed(stored, self.platforms[label], ways, here)
+        made.save(planned)
+        quality = self.made[name].quality
+        assert quality is not None
+        found = Path(
+            name,
+            label,
+            way,
+            _nbytes(self.models[name], ways),
+            quality.accuracy.value,
+            quality.auc.value,
+            quality.logloss.value,
+            latencies,
+            os.path.relpath(stored, self.target),
+            os.path.relpath(planned, self.target),
+        )
+        found.save(kept)
+        return found
+
+    def _timed(self, stored: Folder, machine: Platform, ways: Ways, here: str) -> tuple[Plan, tuple[Latency, ...]]:
+        model, weights = load(stored)
+        asked = accesses(self.original.kept)
+        workloads = tuple(Workload(f"{self.asked.data} x {query}", query, asked) for query in self.asked.queries)
+        made = plan(model, machine, Objective(workloads), planner=self.asked.planner, serving=ways)
+        if machine.machine == here:
+            return made, measured(model, made, weights, machine, self.asked.queries, self.original.kept)
+        return made, modelled(model, made, machine)
+
+    def _folder(self, name: str) -> Folder:
+        return self.target / _slug(name)
+
+
+def _servings(model: Model) -> dict[Way, Ways]:
+    """How its computed tables can be served: computed when asked for, save where finished rows weigh no more than what
+    they are computed from; or all finished beforehand.
+    """
+    if not model.computes:
+        return {"compute": ()}
+    finished = tuple(replace(each, way="materialise") for each in servings(model))
+    light = {table.name for table in model.tables if _finished_bytes(table) <= table.nbytes}
+    asked = tuple(each if each.table in light else Serving(each.table) for each in finished)
+    return {"compute": asked} if asked == finished else {"compute": asked, "materialise": finished}
+
+
+def _nbytes(model: Model, ways: Ways) -> int:
+    """Bytes of embeddings and MLPs as they are served."""
+    finished = {way.table for way in ways if way.way == "materialise"}
+    rows = sum(_finished_bytes(table) if table.name in finished else table.nbytes for table in model.tables)
+    return rows + dense_bytes(model)
+
+
+def _finished_bytes(table: Table) -> int:
+    return table.rows * table.dim * _FLOAT_BYTES
+
+
+def _rounded_to(model: Model) -> RowDtype | None:
+    """The rows' type when it is one for all tables, all of them stored."""
+    dtypes = {table.format.dtype for table in model.tables}
+    return dtypes.pop() if not model.computes and len(dtypes) == 1 else None
+
+
+def _rooms(platforms: Mapping[str, Platform], memory: Mapping[str, int]) -> dict[str, int]:
+    unknown = [name for name in memory if name not in platforms]
+    if unknown:
+        raise InputError(
+            "explore", f"there is no platform '{unknown[0]}' to give memory to", f"There are: {', '.join(platforms)}."
+        )
+    return {name: memory.get(name) or _global_bytes(each) for name, each in platforms.items()}
+
+
+def _global_bytes(machine: Platform) -> int:
+    return machine.bind(machine.cores[0].id, "global").capacity_bytes
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.@+-]+", "-", name)

@@ -1,0 +1,68 @@
+"""Seconds of what is computed rather than looked up: MLPs, and rows made of ids (ours).
+
+A roofline: arithmetic at the peak of all cores, or parameters read once a batch from the innermost memory that holds
+them, whichever takes longer. So it is a lower bound; kernels that start late or idle are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from recsmith.spec import Dhe, Estimate, Model, Platform, Serving, UnavailableError, Workload
+
+from .fitted import FittedCost
+from .machine import Machine
+
+_ELEMENT_BYTES = 4
+
+
+class Computing:
+    """Prices of computing on one machine.
+
+    Args:
+        platform: the machine.
+
+    Raises:
+        UnavailableError: it does not say how fast its cores compute.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._machine = Machine(platform, FittedCost().speeds)
+        self._cores = len(platform.cores)
+        self._path = self._machine.path(platform.cores[0].id, "global")
+        self._flops_per_s = sum(core.flops_per_s for core in platform.cores)
+        if not self._flops_per_s:
+            raise UnavailableError(
+                "cost",
+                f"platform '{platform.name}' does not say how many operations its cores do a second",
+                "Give flops_per_s in its profile, or measure it (recsmith measure).",
+            )
+
+    def seconds(self, model: Model, ways: Iterable[Serving], workload: Workload) -> Estimate:
+        """One batch of `workload`: `mlps`, and `rows <table>` for each table whose rows are computed when asked for.
+
+        Each distinct id of a batch is computed once.
+        """
+        finished = {way.table for way in ways if way.way == "materialise"}
+        parts = {"mlps": self._mlps(model, workload.batch)}
+        for feature, table in model.vectors:
+            if table.computed is None or table.name in finished:
+                continue
+            access = workload.access(feature.name)
+            distinct = access.ids.popularity(table.rows).distinct(workload.batch * access.pooling_factor)
+            part = f"rows {table.name}"
+            # A DHE reads all its parameters, other representations a few rows of them, which look-ups are priced for.
+            nbytes = table.nbytes if isinstance(table.computed, Dhe) else 0
+            parts[part] = parts.get(part, 0.0) + self._roofline(distinct * table.flops, nbytes)
+        return Estimate(sum(parts.values()), parts, "modelled")
+
+    def _mlps(self, model: Model, batch: int) -> float:
+        parts = [part.widths for part in (model.bottom, model.top) if part is not None]
+        weights = sum(wide * out for widths in parts for wide, out in pairwise(widths))
+        return self._roofline(2.0 * weights * batch, weights * _ELEMENT_BYTES)
+
+    def _roofline(self, flops: float, nbytes: int) -> float:
+        memory = next((each for each in self._path if each.capacity_bytes >= nbytes), self._path[-1])
+        read_s = nbytes / self._cores * self._machine.stream_s(memory, "read", self._cores)
+        return max(flops / self._flops_per_s, read_s)
