@@ -2,6 +2,8 @@
 
 from .compose import compile, load, measure, plan, platform, problem, strategies
 from .compressing import Compressed, compress
+from .converter import ConvertedTable
+from .converting import Converted, convert
 from .evaluating import Evaluated, evaluate
 from .explored import Explored
 from .exploring import explore
@@ -12,6 +14,8 @@ from .verifying import Verified, verify
 
 __all__ = [
     "Compressed",
+    "Converted",
+    "ConvertedTable",
     "Evaluated",
     "Explored",
     "PredictSummary",
@@ -19,6 +23,7 @@ __all__ = [
     "Verified",
     "compile",
     "compress",
+    "convert",
     "evaluate",
     "explore",
     "load",

@@ -12,6 +12,7 @@ from . import (
     bench_lookup,
     bench_model,
     compress,
+    convert,
     doctor,
     evaluate,
     explain,
@@ -62,6 +63,7 @@ _add(
     explore.run,
     "recsmith explore run/ --platforms cpu,gpu.json --memory cpu=2GiB,gpu=200MB --data criteo:train.txt",
 )
+_add(app, "convert", convert.run, "recsmith convert model/ --to table -o finished/")
 _add(app, "inspect", inspect_model.run, "recsmith inspect model/")
 _add(app, "measure", measure.run, "recsmith measure -o machine.json")
 _add(app, "plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json")

@@ -1,9 +1,38 @@
-"""Which ids are asked for most."""
+"""Which ids a recorded profile asks for most."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+
+from recsmith.spec import FormatError, Model
+
+from .traces import Column
+
+
+def by_table(model: Model, columns: Mapping[str, Column]) -> dict[str, NDArray[np.int64]]:
+    """Table name to the row numbers that `columns`, by feature, ask of it: those of all features that read it.
+
+    Raises:
+        FormatError: an id lies outside its table.
+    """
+    found: dict[str, list[NDArray[np.int64]]] = {}
+    for feature in model.features:
+        if feature.name not in columns:
+            continue
+        ids_L, rows = columns[feature.name].values, model.table_of(feature).rows
+        if len(ids_L) and not 0 <= ids_L.min() <= ids_L.max() < rows:
+            raise FormatError(
+                "profile",
+                f"feature '{feature.name}' asks for rows {ids_L.min()} to {ids_L.max()}; its table has {rows}",
+                "Record row numbers of this model.",
+            )
+        for name in (feature.table, feature.beside):
+            if name is not None:
+                found.setdefault(name, []).append(ids_L)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def most_asked(ids_L: NDArray[np.integer], rows: int, count: int) -> NDArray[np.int64]:
