@@ -13,7 +13,6 @@ from recsmith.spec import FormatError, Registry
 
 from . import shapes
 from .readers import READERS, Rows, Tally, avazu, criteo, movielens
-from .readers.rows import Column, offsets_of
 from .teacher import Teacher
 
 BLOCK = 1 << 14
@@ -99,7 +98,7 @@ def ratings(text: str, argument: str) -> Source:
     def read(tally: Tally) -> Iterator[Rows]:
         everything = Rows.join(list(movielens.rows(path, names, movielens.DENSE_INPUTS, BLOCK, tally)))
         assert everything.dense is not None
-        yield take(everything, np.argsort(everything.dense[:, 2], kind="stable"))
+        yield everything.take(np.argsort(everything.dense[:, 2], kind="stable"))
 
     return Source(text, "movielens", names, movielens.DENSE_INPUTS, rows, read, _fingerprint(ratings_file))
 
@@ -128,28 +127,6 @@ def teacher(argument: str) -> Teacher:
     features = shapes.describe(name).features
     rows = tuple(min(feature.rows, numbers["cap"] or feature.rows) for feature in features)
     return Teacher(tuple(feature.name for feature in features), rows, numbers["samples"], numbers["seed"])
-
-
-def take(rows: Rows, at_S: np.ndarray) -> Rows:
-    """The samples at these positions, in this order."""
-    return Rows(
-        {name: _take(column, at_S) for name, column in rows.columns.items()},
-        None if rows.dense is None else rows.dense[at_S],
-        None if rows.labels is None else rows.labels[at_S],
-        rows.positional,
-    )
-
-
-def _take(column: Column, at_S: np.ndarray) -> Column:
-    if column.offsets is None:
-        weights = None if column.weights is None else column.weights[at_S]
-        return Column(column.values[at_S], None, weights)
-    lengths_S = column.lengths[at_S]
-    starts_S = column.offsets[at_S]
-    within_L = np.arange(int(lengths_S.sum())) - np.repeat(np.cumsum(lengths_S) - lengths_S, lengths_S)
-    at_L = np.repeat(starts_S, lengths_S) + within_L
-    weights = None if column.weights is None else column.weights[at_L]
-    return Column(column.values[at_L], offsets_of(lengths_S), weights)
 
 
 def _existing(argument: str) -> Path:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from recsmith.spec import Batch, InputError, Jagged, Progress, Record
 
 from .readers import BadRows, Rows, Tally
-from .sources import Source, take
+from .readers.judge import finite, leave_out
+from .sources import Source
 
 FACTS_FILE = "samples.json"
 # The vocabulary's entry for row 0, which stands for every id that training never saw: a number that no log holds.
@@ -183,28 +184,21 @@ def with_labels(rows: Rows, before: int, tally: Tally) -> tuple[Rows, int]:
     """
     if rows.labels is None:
         raise InputError("data", "the samples have no labels", "Training and evaluation need the clicks.")
-    good_S = (rows.labels == 0) | (rows.labels == 1)
-    if rows.dense is not None:
-        good_S &= np.isfinite(rows.dense).all(axis=1)
-    if good_S.all():
-        return rows, 0
-    bad_at = np.flatnonzero(~good_S)
-    bad_labels = int((~np.isin(rows.labels, (0, 1))).sum())
-    for at in bad_at.tolist():
-        what = f"label {rows.labels[at]}" if rows.labels[at] not in (0, 1) else "a dense input that is no number"
-        tally.bad(f"sample {before + at}", what)
-    return take(rows, np.flatnonzero(good_S)), bad_labels
+    labelled_S = np.isin(rows.labels, (0, 1))
+    found = {"a label that is neither 0 nor 1": labelled_S, "a number that is none": finite(rows)}
+    return leave_out(rows, found, "sample", before, tally), int((~labelled_S).sum())
 
 
 def _write_raw(
     source: Source, folder: Path, tally: Tally, progress: Progress | None
 ) -> tuple[int, tuple[str, ...], int]:
     """Writes what the source yields; returns samples, features with bags, and how many labels were bad."""
-    samples = bad_labels = 0
+    samples = seen = bad_labels = 0
     bags: tuple[str, ...] = ()
     ends = [0] * len(source.features)
     for block in source.read(tally):
-        rows, bad = with_labels(block, samples, tally)
+        rows, bad = with_labels(block, seen, tally)
+        seen += len(block)
         bad_labels += bad
         if not len(rows):
             continue

@@ -9,6 +9,7 @@ from recsmith.spec import Batch, FormatError, Model, Registry
 
 from ..idmaps import Mapper, mappers
 from .batches import Labelled, assemble, rechunk
+from .judge import usable
 from .rows import BadRows, Column, Rows, Tally
 
 READERS = Registry(
@@ -70,7 +71,7 @@ def labelled(
     mapping = mappers(model) if maps is None else maps
     names = [feature.name for feature in model.features]
     rows = READERS[guess(source) if reader == "auto" else reader](source, names, model.dense_inputs, batch, counting)
-    for chunk in rechunk(rows, batch):
+    for chunk in rechunk(usable(rows, model, str(source), counting), batch):
         yield assemble(chunk, model, mapping, counting)
 
 

@@ -69,11 +69,13 @@ def _parse(cells: list[str], at: dict[str, int], where: str, tally: Tally) -> Pa
         label = float(cells[at["click"]] or "nan") if "click" in at else 0.0
         when = cells[at["hour"]]
         day = date(2000 + int(when[0:2]), int(when[2:4]), int(when[4:6]))
-        hours = (int(when[6:8]) / 23, day.weekday() / 6)
+        hour = int(when[6:8])
+        if not (0 <= hour < 24 and all(-(2**63) <= id < 2**63 for id in ids)):
+            raise ValueError(f"an hour of {hour}, or an id beyond 64 bits")
     except ValueError as error:
         tally.bad(where, str(error))
         return None
-    return ids, label, hours
+    return ids, label, (hour / 23, day.weekday() / 6)
 
 
 def _rows(kept: list[Parsed], dense_inputs: int, *, labelled: bool) -> Rows:

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import InputError
-
 from . import parquet
 from .delimited import text
+from .judge import leave_out
 from .rows import Column, Rows, Tally
 
 COUNTS, CATEGORIES = 13, 26
@@ -52,10 +51,10 @@ def _good(cells: list[str], width: int, where: str, tally: Tally) -> bool:
         return False
     cells.extend([""] * lost)
     try:
-        for cell in cells[:-CATEGORIES]:
-            int(cell or 0)
-        for cell in cells[-CATEGORIES:]:
-            int(cell or "0", 16)
+        numbers = [int(cell or 0) for cell in cells[:-CATEGORIES]]
+        numbers += [int(cell or "0", 16) for cell in cells[-CATEGORIES:]]
+        if not all(-(2**63) <= number < 2**63 for number in numbers):
+            raise ValueError("a number beyond 64 bits")
     except ValueError as error:
         tally.bad(where, str(error))
         return False
@@ -81,21 +80,36 @@ def log_counts(counts_SD: NDArray[np.floating]) -> NDArray[np.float32]:
 def parquet_rows(path: Path, features: Sequence[str], dense_inputs: int, block: int, tally: Tally) -> Iterator[Rows]:
     """The samples of a log kept as Parquet: columns label, I1-I13, C1-C26; categories as numbers or hexadecimal text.
 
+    Empty cells are what they are in the text.
+
     Raises:
         FormatError: it is not a Parquet file.
         InputError: a row is bad and bad rows are errors.
         UnavailableError: pyarrow is not installed.
     """
-    for part in parquet.rows(path, _NAMES, dense_inputs and COUNTS, block, tally):
-        columns = {name: Column(_numbers(column.values, name)) for name, column in part.columns.items()}
+    before = 0
+    for part in parquet.rows(path, _NAMES, dense_inputs and COUNTS, block, tally, filled=True):
+        parsed = {name: _numbers(column.values) for name, column in part.columns.items()}
+        columns = {name: Column(ids_S) for name, (ids_S, _) in parsed.items()}
+        good = {f"a category {name} that is not hexadecimal": good_S for name, (_, good_S) in parsed.items()}
         dense = None if part.dense is None else log_counts(part.dense)
-        yield Rows(columns, dense, part.labels, positional=True)
+        kept = leave_out(Rows(columns, dense, part.labels, positional=True), good, f"{path}: row", before, tally)
+        before += len(part)
+        if len(kept):
+            yield kept
 
 
-def _numbers(values: NDArray[np.generic], name: str) -> NDArray[np.int64]:
-    if values.dtype.kind != "U":
-        return values.astype(np.int64)
+def _numbers(values_S: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """[S] the categories, 0 where one is bad, and [S] whether each is good."""
+    if values_S.dtype.kind != "U":
+        return values_S.astype(np.int64), np.ones(len(values_S), bool)
+    parsed = [_category(text) for text in values_S.tolist()]
+    return np.array([number or 0 for number in parsed], np.int64), np.array([n is not None for n in parsed], bool)
+
+
+def _category(text: str) -> int | None:
     try:
-        return np.array([int(text or "0", 16) for text in values.tolist()], dtype=np.int64)
-    except ValueError as error:
-        raise InputError("read", f"column '{name}' is not hexadecimal: {error}", "Use the reader 'parquet'.") from error
+        number = int(text or "0", 16)
+    except ValueError:
+        return None
+    return number if -(2**63) <= number < 2**63 else None

@@ -70,7 +70,11 @@ def _good(cells: list[str], side: _Side, where: str, tally: Tally) -> bool:
     if len(cells) != 4 or not all(cell.isdigit() for cell in cells):
         tally.bad(where, "a rating is four numbers: user, item, rating, time")
         return False
-    if int(cells[0]) >= len(side.age_U) or int(cells[1]) >= len(side.year_I):
+    user, item, rating, seconds = map(int, cells)
+    if not (1 <= rating <= 5 and seconds < 2**63):
+        tally.bad(where, f"a rating of {rating} at {seconds} s; ratings are 1 to 5")
+        return False
+    if not (0 < user < len(side.age_U) and 0 < item < len(side.year_I)):
         tally.bad(where, f"user {cells[0]} or item {cells[1]} is not in u.user or u.item")
         return False
     return True

@@ -19,8 +19,13 @@ from .dense import dense_columns
 from .rows import Column, Rows, Tally
 
 
-def rows(path: Path, features: Sequence[str], dense_inputs: int, block: int, tally: Tally) -> Iterator[Rows]:
-    """The samples of the table, `block` at a time; rows with an empty (null) cell are bad rows.
+def rows(
+    path: Path, features: Sequence[str], dense_inputs: int, block: int, tally: Tally, *, filled: bool = False
+) -> Iterator[Rows]:
+    """The samples of the table, `block` at a time; rows with an empty (null) id or dense input are bad rows.
+
+    Args:
+        filled: empty ids are 0 or the empty text, and empty dense inputs NaN, instead.
 
     Raises:
         FormatError: it is not a Parquet file.
@@ -39,7 +44,7 @@ def rows(path: Path, features: Sequence[str], dense_inputs: int, block: int, tal
     wanted = [*ids, *dense, *(["dense"] if listed and dense_inputs else []), *(["label"] if "label" in names else [])]
     start = 0
     for chunk in file.iter_batches(batch_size=block, columns=wanted):
-        kept = _without_nulls(pyarrow, chunk, path, start, tally)
+        kept = _filled(pyarrow, chunk, ids) if filled else _without_nulls(pyarrow, chunk, path, start, tally)
         start += chunk.num_rows
         if kept.num_rows:
             columns = {name: _column(pyarrow, kept.column(name), name) for name in ids}
@@ -50,11 +55,34 @@ def _without_nulls(pyarrow: Any, chunk: Any, path: Path, start: int, tally: Tall
     import pyarrow.compute as pc
 
     bad_S = np.zeros(chunk.num_rows, dtype=bool)
-    for array in chunk.columns:
-        bad_S |= pc.is_null(array).to_numpy(zero_copy_only=False)
+    for name in chunk.schema.names:
+        if name != "label":
+            bad_S |= _empty(pyarrow, pc, chunk.column(name))
     for row in np.flatnonzero(bad_S):
         tally.bad(f"{path}: row {start + row}", "an empty cell")
     return chunk.filter(pyarrow.array(~bad_S)) if bad_S.any() else chunk
+
+
+def _empty(pyarrow: Any, pc: Any, array: Any) -> NDArray[np.bool_]:
+    """[S] whether a cell is empty, or a bag holds an empty id."""
+    found: NDArray[np.bool_] = pc.is_null(array).to_numpy(zero_copy_only=False).copy()
+    if pyarrow.types.is_list(array.type) or pyarrow.types.is_large_list(array.type):
+        within = pc.is_null(array.flatten()).to_numpy(zero_copy_only=False)
+        found[pc.list_parent_indices(array).to_numpy()[within]] = True
+    return found
+
+
+def _filled(pyarrow: Any, chunk: Any, ids: list[str]) -> Any:
+    def fill(name: str, array: Any) -> Any:
+        if name not in ids:
+            return array
+        if pyarrow.types.is_null(array.type):
+            array = array.cast(pyarrow.int64())
+        return array.fill_null(0 if pyarrow.types.is_integer(array.type) else "")
+
+    return pyarrow.RecordBatch.from_arrays(
+        [fill(name, chunk.column(name)) for name in chunk.schema.names], names=chunk.schema.names
+    )
 
 
 def _column(pyarrow: Any, array: Any, name: str) -> Column:
@@ -67,8 +95,6 @@ def _column(pyarrow: Any, array: Any, name: str) -> Column:
 
 
 def _ids(kinds: Any, array: Any, name: str) -> NDArray[Any]:
-    if array.null_count:
-        raise InputError("read", f"bags of feature '{name}' hold empty ids", "Leave them out of the bags.")
     if kinds.is_integer(array.type):
         return array.to_numpy(zero_copy_only=False).astype(np.int64)
     if kinds.is_string(array.type) or kinds.is_large_string(array.type):

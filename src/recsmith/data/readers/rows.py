@@ -74,6 +74,16 @@ class Column:
             offsets = self.offsets[start : stop + 1] - low
         return Column(self.values[low:high], offsets, None if self.weights is None else self.weights[low:high])
 
+    def take(self, at_S: NDArray[np.integer]) -> Column:
+        """The samples at these positions, in this order."""
+        if self.offsets is None:
+            return Column(self.values[at_S], None, None if self.weights is None else self.weights[at_S])
+        lengths_S = self.lengths[at_S]
+        within_L = np.arange(int(lengths_S.sum())) - np.repeat(np.cumsum(lengths_S) - lengths_S, lengths_S)
+        at_L = np.repeat(self.offsets[at_S], lengths_S) + within_L
+        weights = None if self.weights is None else self.weights[at_L]
+        return Column(self.values[at_L], offsets_of(lengths_S), weights)
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """[S] ids in each bag."""
@@ -123,6 +133,15 @@ class Rows:
             {name: column.part(start, stop) for name, column in self.columns.items()},
             None if self.dense is None else self.dense[start:stop],
             None if self.labels is None else self.labels[start:stop],
+            self.positional,
+        )
+
+    def take(self, at_S: NDArray[np.integer]) -> Rows:
+        """The samples at these positions, in this order."""
+        return Rows(
+            {name: column.take(at_S) for name, column in self.columns.items()},
+            None if self.dense is None else self.dense[at_S],
+            None if self.labels is None else self.labels[at_S],
             self.positional,
         )
 
