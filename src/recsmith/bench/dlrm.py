@@ -11,6 +11,8 @@ from recsmith.data.shapes import Shape
 from recsmith.spec import InputError, Interaction, Mlp, Model
 from recsmith.spec.model import Activation
 
+from .engine import Joint
+
 # For workloads whose source names no MLPs: those of facebookresearch/dlrm's Criteo-Kaggle configuration.
 _BOTTOM, _TOP = (512, 256, 64), (512, 256, 1)
 
@@ -79,3 +81,12 @@ def parameters(model: Model, seed: int = 0) -> dict[str, NDArray[np.float32]]:
             found[f"{part.prefix}.{layer}.weight"] = scale * rng.standard_normal((fan_out, fan_in), dtype=np.float32)
             found[f"{part.prefix}.{layer}.bias"] = 0.1 * rng.standard_normal(fan_out, dtype=np.float32)
     return found
+
+
+def joint(model: Model, batch: int, seed: int = 0) -> Joint | None:
+    """The interaction of `model` with random outputs of its bottom MLP; None when it has none."""
+    if model.interaction is None:
+        return None
+    dim = model.bottom.widths[-1] if model.bottom else 0
+    bottom_BE = np.random.default_rng(seed).random((batch, dim), dtype=np.float32)
+    return Joint(model.interaction, len(model.features) + 1, bottom_BE)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 import msgspec
-import numpy as np
 
 from recsmith.data import distributions, shapes, synthetic
 from recsmith.platforms import load
@@ -79,19 +78,10 @@ def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
         bag_lengths=tuple(int(factor) for factor in shape.pooling_factors) if fixed else None,
         threads=options.threads,
         pages=options.pages,
-        joint=_joint(options, shape),
+        joint=None if options.fuse == "none" else dlrm.joint(shape.model, options.batch, options.seed),
     )
     workload = shape.workload(options.batch, laws, options.ids)
     return Bench(options, shape, workload, tables, setup, load(options.platform or "cpu"))
-
-
-def _joint(options: LookupOptions, shape: shapes.Shape) -> Joint | None:
-    model = shape.model
-    if options.fuse == "none" or model.interaction is None:
-        return None
-    dim = model.bottom.widths[-1] if model.bottom else 0
-    bottom = np.random.default_rng(options.seed).random((options.batch, dim), dtype=np.float32)
-    return Joint(model.interaction, len(model.features) + 1, bottom)
 
 
 def _batches(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:

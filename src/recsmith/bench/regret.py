@@ -1,0 +1,239 @@
+"""How much slower is what `auto` chose than the best of all that could have been chosen?
+
+Every planner, every strategy forced on all tables, fusion where there is something to fuse with, and plans drawn at
+random are timed in turns. The best is chosen by the rounds of even number and compared by those of odd number, so
+that luck does not count as skill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from statistics import median
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from recsmith import api
+from recsmith.cost import COSTS
+from recsmith.data import distributions, shapes, synthetic
+from recsmith.planner.arbitrary import arbitrary
+from recsmith.platforms import restrict
+from recsmith.spec import Objective, Plan, PlanError, Platform, Progress, Record, RecsmithError, Weights, Workload
+from recsmith.spec.platform import Page
+from recsmith.strategies import STRATEGIES
+
+from . import dlrm, expected, ours, ours_joined, process, records, rounds
+from .engine import Engine, Setup
+from .prediction import SHAPES
+from .tables import SharedTables
+
+LAWS = ("uniform", "zipf:1.05")
+BATCHES = (128, 2048)
+CHOSEN = "auto"
+
+_TRIAL_BATCHES = 24
+_MOST_ID_BYTES = 1 << 29
+_DRAWS = 4000
+
+
+class RegretOptions(Record, frozen=True):
+    """The grid.
+
+    Attributes:
+        fuse: "dot": look-ups with the interaction behind them, which plans may fuse.
+        arbitrary: plans drawn at random.
+        max_bytes: row cap for shapes that would take more.
+    """
+
+    shapes: tuple[str, ...] = SHAPES
+    ids: tuple[str, ...] = LAWS
+    batches: tuple[int, ...] = BATCHES
+    threads: int = 2
+    fuse: Literal["none", "dot"] = "none"
+    arbitrary: int = 20
+    platform: str | None = None
+    pages: Page = "huge"
+    max_bytes: int = 4_000_000_000
+    rounds: int = 24
+    sample_s: float = 1e-3
+    seed: int = 0
+
+
+class RegretCase(Record, frozen=True):
+    """One shape, law and batch size.
+
+    Attributes:
+        seconds: plan to its median time; plans that are the same under several names are measured once.
+        same_as: name to the name under which the same plan was measured.
+        best: the fastest in the even rounds.
+        regret: time of `auto` over that of `best`, less one: median over the odd rounds of each round's ratio.
+        low: end of the 95 % bootstrap interval of `regret`.
+        high: its other end.
+    """
+
+    workload: str
+    ids: str
+    batch: int
+    seconds: dict[str, float]
+    same_as: dict[str, str]
+    best: str
+    regret: float
+    low: float
+    high: float
+
+
+class RegretRecord(Record, frozen=True):
+    """The result of the whole grid.
+
+    Attributes:
+        median_regret: over all cases.
+        clear_losses: cases whose whole interval lies above 5 %.
+    """
+
+    run: records.Run
+    fuse: str
+    cases: tuple[RegretCase, ...]
+    median_regret: float
+    clear_losses: int
+    kind: Literal["regret"] = "regret"
+    version: int = 1
+
+
+def run_regret_bench(options: RegretOptions, machine: Platform, progress: Progress | None = None) -> RegretRecord:
+    """Time every plan of every case.
+
+    Args:
+        machine: this machine, as measured.
+
+    Raises:
+        RecsmithError: a plan gives wrong vectors.
+    """
+    allocator = process.keep_freed_memory()
+    here = restrict(machine, options.threads)
+    cases: list[RegretCase] = []
+    placement = ""
+    total = len(options.shapes) * len(options.ids) * len(options.batches)
+    for name in options.shapes:
+        shape = shapes.shape(name, max_bytes=options.max_bytes)
+        if options.fuse != "none":
+            shape = msgspec.structs.replace(shape, model=dlrm.dlrm(shape, options.fuse))
+        tables = SharedTables(shape.model, options.pages, options.seed)
+        for law in options.ids:
+            for batch in options.batches:
+                if progress:
+                    progress("timing plans", len(cases), total)
+                case, placement = _case(options, shape, tables, law, batch, here)
+                cases.append(case)
+        del tables
+    if progress:
+        progress("timing plans", total, total)
+    return RegretRecord(
+        run=records.Run(records.commit(), records.now(), here.machine, options.threads, placement, allocator),
+        fuse=options.fuse,
+        cases=tuple(cases),
+        median_regret=median(case.regret for case in cases),
+        clear_losses=sum(case.low > 0.05 for case in cases),
+    )
+
+
+def _case(
+    options: RegretOptions, shape: shapes.Shape, tables: SharedTables, law: str, batch: int, machine: Platform
+) -> tuple[RegretCase, str]:
+    features = [feature.name for feature in shape.model.features]
+    workload = shape.workload(batch, distributions.parse(law, features), law)
+    plans, same_as = _distinct(_plans(options, shape, workload, machine), batch)
+    seconds, placement = _measured(options, shape, tables, workload, plans, machine)
+    best, (regret, low, high) = compared(seconds, same_as.get(CHOSEN, CHOSEN), options.seed)
+    medians = {name: median(spent) for name, spent in seconds.items()}
+    return RegretCase(shape.file.name, law, batch, medians, same_as, best, regret, low, high), placement
+
+
+def _plans(options: RegretOptions, shape: shapes.Shape, workload: Workload, machine: Platform) -> dict[str, Plan]:
+    """Name to plan; ways that do not fit are left out."""
+    objective = Objective((workload,))
+    problem, strategies = api.problem(shape.model, machine, objective), api.strategies()
+    names = [CHOSEN, "symmetric", "greedy", "ilp", *(["fused"] if options.fuse != "none" else [])]
+    found = {name: ours.planned(shape.model, machine, objective, name) for name in names}
+    for name in STRATEGIES.names():
+        try:
+            found[f"only {name}"] = ours.planned(shape.model, machine, objective, "symmetric", (name,))
+        except PlanError:
+            continue
+    for seed in range(options.arbitrary):
+        found[f"arbitrary {seed}"] = arbitrary(problem, strategies, COSTS["fitted"](), options.seed + seed)
+    return found
+
+
+def _distinct(plans: Mapping[str, Plan], batch: int) -> tuple[dict[str, Plan], dict[str, str]]:
+    """The plans that serve `batch` differently, and which of them stand for others."""
+    kept: dict[str, Plan] = {}
+    same_as: dict[str, str] = {}
+    for name, plan in plans.items():
+        stages = plan.bucket(batch).stages
+        twin = next((other for other, found in kept.items() if found.bucket(batch).stages == stages), None)
+        if twin is None:
+            kept[name] = plan
+        else:
+            same_as[name] = twin
+    return kept, same_as
+
+
+def _measured(
+    options: RegretOptions,
+    shape: shapes.Shape,
+    tables: SharedTables,
+    workload: Workload,
+    plans: Mapping[str, Plan],
+    machine: Platform,
+) -> tuple[dict[str, list[float]], str]:
+    """Each plan's seconds, one a round, and where threads were pinned."""
+    trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
+    joint = None if options.fuse == "none" else dlrm.joint(shape.model, workload.batch, options.seed)
+    lengths = tuple(int(factor) for factor in shape.pooling_factors)
+    setup = Setup(
+        shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages, joint
+    )
+    wanted_BW = expected.output(shape.model, tables.tables, trial[0], joint)
+    with ExitStack() as stack:
+        engines = {name: _engine(setup, plan, machine, stack) for name, plan in plans.items()}
+        for name, engine in engines.items():
+            problem = expected.disagreement(engine.output(engine.call(trial[0])), wanted_BW)
+            if problem:
+                raise RecsmithError(
+                    "bench", f"plan '{name}' {problem}", "This is a fault in recsmith: please report it."
+                )
+        pins = stack.enter_context(process.Pins(options.threads))
+        pool = rounds.Pool(trial)
+        calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
+        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
+        needed = min(rounds.batches_needed(calls, options.rounds), most)
+        pool = rounds.Pool(synthetic.batches(shape.model, workload, needed, options.seed))
+        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
+        return rounds.interleaved(samplers, options.rounds, before_round=pins.apply), str(pins)
+
+
+def _engine(setup: Setup, plan: Plan, machine: Platform, stack: ExitStack) -> Engine:
+    dense = {} if setup.joint is None else dlrm.parameters(setup.model)
+    executable = ours.bound(setup.model, plan, Weights(setup.tables, dense), machine)
+    stack.callback(executable.close)
+    if setup.joint is None:
+        return ours.Ours(setup, executable)
+    return ours_joined.Joined(setup, ours.Bound(plan, machine, executable, str(executable.isa)))
+
+
+def compared(seconds: Mapping[str, Sequence[float]], chosen: str, seed: int) -> tuple[str, tuple[float, float, float]]:
+    """The fastest in the even rounds, and by how much `chosen` is slower in the odd ones: median, 95 % interval.
+
+    Args:
+        seconds: name to one time a round, taken in turns.
+        seed: of the bootstrap.
+    """
+    best = min(seconds, key=lambda name: median(seconds[name][::2]))
+    if best == chosen:
+        return best, (0.0, 0.0, 0.0)
+    ratios = np.asarray(seconds[chosen][1::2]) / np.asarray(seconds[best][1::2]) - 1
+    drawn = np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios)))
+    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+    return best, (float(np.median(ratios)), float(low), float(high))
