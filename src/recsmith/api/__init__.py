@@ -7,6 +7,7 @@ from .converting import Converted, convert
 from .evaluating import Evaluated, evaluate
 from .explored import Explored
 from .exploring import explore
+from .finishing import servings_within
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .training import TrainSummary, train
@@ -33,6 +34,7 @@ __all__ = [
     "platform",
     "predict",
     "problem",
+    "servings_within",
     "strategies",
     "train",
     "verify",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from recsmith.data import idmaps, readers, writers
+from recsmith.data import hot, idmaps, readers, writers
 from recsmith.spec import Batch, Plan, Platform, Prediction, Progress, Record, Workload
 
 from .compose import compile, load, plan, platform
@@ -48,6 +49,7 @@ def predict(
     reader: str = "auto",
     bad_rows: readers.BadRows = "error",
     isa: str = "auto",
+    profile: str | Path | None = None,
     progress: Progress | None = None,
 ) -> PredictSummary:
     """Predict every row of `rows` with the artifact in `directory`; write to `output` when given.
@@ -58,6 +60,7 @@ def predict(
         batch: rows at a time.
         reader: a name on `recsmith.data.readers.READERS`, or "auto".
         bad_rows: `error`, or `skip` to count and leave them out.
+        profile: recorded ids (Parquet), where the plan keeps finished rows of those asked for most.
 
     Raises:
         FormatError, CheckpointError, InputError: the artifact, plan or rows are bad; says where.
@@ -74,7 +77,8 @@ def predict(
     tally = readers.Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
     counted = _Counted()
-    with compile(model, made, weights, platform=here, isa=isa, progress=progress) as engine:
+    options: dict[str, Any] = {} if profile is None else {"profile": hot.hottest(model, made.serving, profile)}
+    with compile(model, made, weights, platform=here, isa=isa, progress=progress, **options) as engine:
         start = time.perf_counter()
         batches = readers.read(rows, model, batch, reader=reader, maps=maps, tally=tally)
         predictions = counted.over(engine.run(each) for each in _watched(batches, progress))

@@ -12,6 +12,7 @@ from recsmith.bench.units import show_bytes, show_count, show_seconds
 
 from .options import Json, Machine, Quiet
 from .output import Output, grid, mark, plain
+from .serving import render_servings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,8 +51,10 @@ def explain(made: Plan, model: Model, machine: Platform) -> Explanation:
     from recsmith import api
     from recsmith.cost import COSTS
     from recsmith.planner.explain import explain as explained
+    from recsmith.representations import served
 
-    return explained(made, api.problem(model, machine, made.objective), api.strategies(), COSTS["fitted"]())
+    problem = api.problem(served(model, made.serving), machine, made.objective)
+    return explained(made, problem, api.strategies(), COSTS["fitted"]())
 
 
 def render(console: Console, explained: Explanation) -> None:
@@ -73,6 +76,7 @@ def render_summary(console: Console, made: Plan) -> None:
             f"[bold]Batches of {upto}[/bold] on {len(bucket.cores)} cores: {len(placements)} placements ({ways}), "
             f"{owned} on a single core"
         )
+    render_servings(console, made.serving)
     _rest(console, made.predicted, made.notes, made.planner, made.machine)
 
 
@@ -80,6 +84,7 @@ def render_plan(console: Console, made: Plan) -> None:
     """Draw what the plan itself says."""
     for bucket in made.buckets:
         _bucket(console, bucket)
+    render_servings(console, made.serving)
     _rest(console, made.predicted, made.notes, made.planner, made.machine)
 
 

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from recsmith.bench.units import parse_bytes
 
 from .explain import render_summary
 from .options import Artifact, Json, Machine, PlannerName, Quiet, Strategies, names
 from .output import Output
 from .workloads import Asked, Batches, Pooling, objective
 
+if TYPE_CHECKING:
+    from recsmith.spec import Model, Objective, Platform, Serving
+
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Plan to write.")]
 CostName = Annotated[str, typer.Option("--cost", help="Cost model: fitted or roofline.")]
+
+Memory = Annotated[
+    str,
+    typer.Option(
+        metavar="BYTES",
+        help="For all embeddings as served, such as 200MB: computed rows (DHE ...) are finished beforehand, all or "
+        "those of hot ids, where that fits and saves most. Without it they are computed when asked for.",
+    ),
+]
+Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of a DHE's products; bf16 is faster and rounds.")]
 
 
 def run(
@@ -25,6 +40,8 @@ def run(
     planner: PlannerName = "auto",
     strategies: Strategies = "",
     cost: CostName = "fitted",
+    memory: Memory = "",
+    precision: Precision = "fp32",
     output: Target = Path("plan.json"),
     *,
     as_json: Json = False,
@@ -39,7 +56,21 @@ def run(
     if machine.source == "probed":
         out.say("No machine profile given: probed this machine, planning with modelled speeds (recsmith measure).")
     asked = objective(model, workload, batch, pooling)
-    made = api.plan(model, machine, asked, planner=planner, allow=names(strategies) or None, cost=cost)
+    ways = _servings(model, machine, asked, memory, precision)
+    made = api.plan(model, machine, asked, planner=planner, allow=names(strategies) or None, cost=cost, serving=ways)
     made.save(output)
     out.say(f"wrote {output}; recsmith explain {output} --model {directory} -p {platform} shows each feature")
+    if any(way.hot for way in made.serving):
+        out.say("Rows of hot ids are kept: tell recsmith predict which those are, with --profile.")
     out.result(made, lambda console: render_summary(console, made))
+
+
+def _servings(
+    model: Model, machine: Platform, asked: Objective, memory: str, precision: Literal["fp32", "bf16"]
+) -> tuple[Serving, ...]:
+    from recsmith import api
+    from recsmith.spec import Serving
+
+    if memory:
+        return api.servings_within(model, machine, asked, parse_bytes(memory), precision=precision)
+    return tuple(Serving(table.name, precision=precision) for table in model.tables if table.computed is not None)

@@ -18,6 +18,10 @@ Target = Annotated[
 BatchSize = Annotated[int, typer.Option("--batch", "-b", min=1, help="Rows a call.")]
 BadRows = Annotated[Literal["error", "skip"], typer.Option(help="What to do with rows that cannot be read.")]
 
+Profile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Recorded ids (Parquet), for plans that keep rows of hot ids.")
+]
+
 
 def run(
     directory: Artifact,
@@ -29,6 +33,7 @@ def run(
     reader: Reader = "auto",
     bad_rows: BadRows = "error",
     isa: Isa = "auto",
+    profile: Profile = None,
     *,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -51,6 +56,7 @@ def run(
             reader=reader,
             bad_rows=bad_rows,
             isa=isa,
+            profile=profile,
             progress=progress,
         )
     for note in done.notes:

@@ -40,22 +40,33 @@ class Computing:
             )
 
     def seconds(self, model: Model, ways: Iterable[Serving], workload: Workload) -> Estimate:
-        """One batch of `workload`: `mlps`, and `rows <table>` for each table whose rows are computed when asked for.
-
-        Each distinct id of a batch is computed once.
-        """
-        finished = {way.table for way in ways if way.way == "materialise"}
+        """One batch of `workload`: `mlps`, and `rows <table>` for each table whose rows are computed when asked for."""
         parts = {"mlps": self._mlps(model, workload.batch)}
-        for feature, table in model.vectors:
-            if table.computed is None or table.name in finished:
-                continue
-            access = workload.access(feature.name)
-            distinct = access.ids.popularity(table.rows).distinct(workload.batch * access.pooling_factor)
-            part = f"rows {table.name}"
-            # A DHE reads all its parameters, other representations a few rows of them, which look-ups are priced for.
-            nbytes = table.nbytes if isinstance(table.computed, Dhe) else 0
-            parts[part] = parts.get(part, 0.0) + self._roofline(distinct * table.flops, nbytes)
+        by_table = {way.table: way for way in ways}
+        for _, table in model.vectors:
+            if table.computed is not None:
+                way = by_table.get(table.name, Serving(table.name))
+                seconds = self.rows(model, way, workload)
+                parts |= {f"rows {table.name}": seconds} if way.way != "materialise" else {}
         return Estimate(sum(parts.values()), parts, "modelled")
+
+    def rows(self, model: Model, way: Serving, workload: Workload) -> float:
+        """Seconds in which the rows of one table that a batch needs and nobody finished are computed.
+
+        Each distinct id of a batch is computed once, hot ones never.
+        """
+        table = model.table(way.table)
+        readers = [f for f in model.features if table.name in (f.table, f.beside)]
+        if way.way == "materialise":
+            return 0.0
+        distinct = 0.0
+        for feature in readers:
+            access = workload.access(feature.name)
+            law = access.ids.popularity(table.rows)
+            distinct += law.distinct(workload.batch * access.pooling_factor, way.hot)
+        # A DHE reads all its parameters, other representations a few rows of them, which look-ups are priced for.
+        nbytes = table.nbytes if isinstance(table.computed, Dhe) and distinct else 0
+        return self._roofline(distinct * table.flops, nbytes)
 
     def _mlps(self, model: Model, batch: int) -> float:
         parts = [part.widths for part in (model.bottom, model.top) if part is not None]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import FormatError, Model
+from recsmith.spec import FormatError, Model, Serving
 
+from . import traces
 from .traces import Column
 
 
@@ -33,6 +35,25 @@ def by_table(model: Model, columns: Mapping[str, Column]) -> dict[str, NDArray[n
             if name is not None:
                 found.setdefault(name, []).append(ids_L)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def hottest(model: Model, ways: Iterable[Serving], profile: str | Path | None) -> dict[str, NDArray[np.int64]] | None:
+    """What `compile` wants to know of a plan's caches: table name to the ids whose rows are kept.
+
+    None without a profile.
+
+    Args:
+        profile: recorded ids (Parquet), a column for each feature that reads a cached table.
+
+    Raises:
+        FormatError: the profile cannot be read, or asks for rows that a table lacks.
+    """
+    if profile is None:
+        return None
+    sizes = {way.table: way.hot for way in ways if way.hot}
+    names = [f.name for f in model.features if f.table in sizes or f.beside in sizes]
+    asked = by_table(model, traces.read(profile, names))
+    return {name: most_asked(asked[name], model.table(name).rows, size) for name, size in sizes.items()}
 
 
 def most_asked(ids_L: NDArray[np.integer], rows: int, count: int) -> NDArray[np.int64]:

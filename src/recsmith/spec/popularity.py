@@ -62,9 +62,27 @@ class Popularity(Record, frozen=True):
         """Rows that are ever asked for."""
         return sum(group.rows for group in self.classes)
 
-    def distinct(self, lookups: float) -> float:
-        """Expected number of different rows among `lookups` independent draws."""
-        return sum(group.rows * -math.expm1(-lookups * group.share / group.rows) for group in self.classes)
+    def distinct(self, lookups: float, beyond: float = 0.0) -> float:
+        """Expected number of different rows among `lookups` independent draws.
+
+        Args:
+            beyond: so many of the most popular rows are not counted.
+        """
+        found = 0.0
+        for group in self.classes:
+            kept = min(beyond, group.rows)
+            beyond -= kept
+            found += (group.rows - kept) * -math.expm1(-lookups * group.share / group.rows)
+        return found
+
+    def share(self, rows: float) -> float:
+        """The part of all look-ups that goes to the `rows` most popular rows."""
+        found = 0.0
+        for group in self.classes:
+            kept = min(rows, group.rows)
+            rows -= kept
+            found += kept * group.share / group.rows
+        return found
 
 
 def _zipf_mass(a: float, b: float, alpha: float) -> float:
