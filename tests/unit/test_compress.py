@@ -6,7 +6,7 @@ import pytest
 
 from recsmith.data import shapes
 from recsmith.representations import hold
-from recsmith.representations.budget import within
+from recsmith.representations.budget import fitting, within
 from recsmith.spec import CapacityError, Dhe, Table
 from recsmith.training.recipe import Recipe, untrained
 
@@ -41,8 +41,23 @@ def test_what_cannot_fit_says_how_much_is_left():
 
 def test_settings_of_the_callers_own():
     model = untrained("m", {"a": 40_000}, (), 3, Recipe())
-    chosen = within(model, 100_000, lambda rows: Dhe(k=8, hidden=(4,)))
+    chosen = within(model, 100_000, lambda table: Dhe(k=8, hidden=(4,)))
     assert chosen.features["a"].k == 8 and isinstance(hold(model, None, chosen).tables[0], Table)
+
+
+def test_each_representation_is_as_large_as_fits():
+    model = untrained("m", {"a": 400_000, "b": 300_000, "c": 50}, (), 3, Recipe())
+    tenth = model.nbytes // 10
+    found = fitting(model, tenth)
+    assert set(found) == {"dhe", "quotient_remainder", "mixed_dimension"}
+    assert all(hold(model, None, choice).nbytes <= tenth for choice in found.values())
+    assert (
+        found["mixed_dimension"].features["a"].width == 1 and found["quotient_remainder"].features["a"].collisions == 12
+    )
+    assert found["dhe"].features == within(model, tenth).features
+    small = fitting(model, model.nbytes // 60)
+    assert set(small) == {"dhe", "quotient_remainder"} and small["dhe"].features["a"].k == 224
+    assert fitting(model, 3000) == {}
 
 
 def test_compress_tries_what_fits_and_writes_the_best(tmp_path):

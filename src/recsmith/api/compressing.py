@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsmith.importers import artifact
 from recsmith.representations import hold
-from recsmith.representations.budget import within
-from recsmith.spec import CapacityError, Choice, Progress, Record, RowDtype, Rows
+from recsmith.representations.budget import fitting
+from recsmith.spec import CapacityError, Progress, Record, RowDtype, Rows
 from recsmith.training.metrics import Quality
 
 from .candidates import Candidate, Held, Original, dense_bytes, opened, weigh
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from recsmith.training.report import Report
 
 _FEWER_BITS: tuple[RowDtype, ...] = ("bf16", "int8", "int4")
-_TRAINED = "select"
 
 
 class Compressed(Record, frozen=True):
@@ -49,8 +49,9 @@ def compress(
     told: Callable[[Report], None] | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """Try the model of a training folder with rows of fewer bits, and with DHE for its heaviest tables, trained anew;
-    write the best that fits to `output`/model.
+    """Try the model of a training folder with rows of fewer bits, and with its heaviest tables as DHE, as
+    quotient-remainder or as mixed-dimension rows, each as large as fits and trained anew; write the best to
+    `output`/model.
 
     Resumable: training goes on where it stopped.
 
@@ -67,7 +68,7 @@ def compress(
     for dtype in _FEWER_BITS:
         trial.round_rows(dtype, progress)
     target = Path(output)
-    finished = trial.train_anew(target / _TRAINED, seconds, told, progress)
+    finished = trial.train_anew(target, seconds, told, progress)
     chosen = trial.best() if finished else None
     if chosen is not None:
         best = trial.made[chosen]
@@ -94,17 +95,20 @@ class _Trial:
     def train_anew(
         self, folder: Path, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
     ) -> bool:
-        """Try DHE for the heaviest tables; whether there is no more to do."""
-        choice = self._choice()
-        if choice is None:
-            return True
-        run = self._original.trained(choice, folder, seconds=seconds, told=told, progress=progress)
-        if run.quality is None:
+        """Try other representations of the heaviest tables; whether there is no more to do."""
+        plain, until = self._original.held.model, time.monotonic() + seconds
+        choices = fitting(plain, self._memory_bytes - dense_bytes(plain))
+        unfinished = False
+        for name, choice in choices.items():
+            left_s = max(0.0, until - time.monotonic())
+            run = self._original.trained(choice, folder / name, seconds=left_s, told=told, progress=progress)
+            if run.quality is not None:
+                self._add(name, opened(folder / name))
+                continue
+            unfinished = True
             rest = f"{run.steps:,} of {run.total_steps:,} updates; run again to go on"
-            self._found.append(Candidate(_TRAINED, weigh(hold(self._original.held.model, None, choice)), why_not=rest))
-            return False
-        self._add(_TRAINED, opened(folder))
-        return True
+            self._found.append(Candidate(name, weigh(hold(plain, None, choice)), why_not=rest))
+        return not unfinished
 
     def best(self) -> str:
         """The candidate with the least logloss.
@@ -123,14 +127,6 @@ class _Trial:
         held = self._original.held
         nbytes, quality = weigh(held.model), self._original.quality(held)
         return Compressed(str(target), self._memory_bytes, nbytes, quality, tuple(self._found), chosen)
-
-    def _choice(self) -> Choice | None:
-        plain = self._original.held.model
-        try:
-            return within(plain, self._memory_bytes - dense_bytes(plain))
-        except CapacityError as error:
-            self._found.append(Candidate(_TRAINED, 0, why_not=error.problem))
-            return None
 
     def _add(self, name: str, held: Held) -> None:
         self._found.append(self._original.candidate(name, held))

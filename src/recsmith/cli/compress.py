@@ -32,7 +32,7 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The best quality inside a number of bytes: rows of fewer bits, or DHE for the heaviest tables, trained anew.
+    """The best quality inside a number of bytes: rows of fewer bits, or the heaviest tables computed and trained anew.
 
     DIR is a folder that `recsmith train` wrote, with plain tables; the best that fits is written to `model` inside
     the output folder. Run again to go on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recsmith.spec import Dhe, Hybrid, Model, Rows, Select, Table
+from recsmith.spec import Computed, Dhe, Hybrid, Model, Rows, Select, Table
 
 from .dhe import settled
 
@@ -40,6 +40,7 @@ def varied(
     return Select(chosen, Rows())
 
 
-def nbytes(dhe: Dhe, table: Table) -> int:
-    """Bytes of the parameters of `dhe` in place of `table`."""
-    return sum(parameter.nbytes for parameter in settled(dhe, table.rows).parameters(table.rows, table.dim))
+def nbytes(choice: Computed, table: Table) -> int:
+    """Bytes of the parameters of `choice` in place of `table`."""
+    made = settled(choice, table.rows) if isinstance(choice, Dhe) else choice
+    return sum(parameter.nbytes for parameter in made.parameters(table.rows, table.dim))
