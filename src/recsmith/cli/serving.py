@@ -19,6 +19,7 @@ _WAYS = {
     "compute": "computed when asked for",
     "cache": "computed but for hot ids",
     "materialise": "finished beforehand",
+    "centroids": "those of centroids, near",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from recsmith.spec import Dhe, Estimate, Model, Platform, Serving, UnavailableError, Workload
+from recsmith.spec import Dhe, Estimate, Model, Platform, Serving, Table, UnavailableError, Workload
 
 from .fitted import FittedCost
 from .machine import Machine
@@ -66,7 +66,7 @@ class Computing:
             distinct += law.distinct(workload.batch * access.pooling_factor, way.hot)
         # A DHE reads all its parameters, other representations a few rows of them, which look-ups are priced for.
         nbytes = table.nbytes if isinstance(table.computed, Dhe) and distinct else 0
-        return self._roofline(distinct * table.flops, nbytes)
+        return self._roofline(distinct * _row_flops(table, way), nbytes)
 
     def _mlps(self, model: Model, batch: int) -> float:
         parts = [part.widths for part in (model.bottom, model.top) if part is not None]
@@ -77,3 +77,11 @@ class Computing:
         memory = next((each for each in self._path if each.capacity_bytes >= nbytes), self._path[-1])
         read_s = nbytes / self._cores * self._machine.stream_s(memory, "read", self._cores)
         return max(flops / self._flops_per_s, read_s)
+
+
+def _row_flops(table: Table, way: Serving) -> int:
+    """Operations of one row; a product with all centroids takes the place of the decoder."""
+    if way.way != "centroids" or not isinstance(table.computed, Dhe):
+        return table.flops
+    decoder = sum(2 * wide * out for wide, out in pairwise(table.computed.widths(table.dim)))
+    return table.flops - decoder + 2 * table.computed.k * way.centroids

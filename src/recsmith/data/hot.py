@@ -13,6 +13,9 @@ from recsmith.spec import FormatError, Model, Serving
 from . import traces
 from .traces import Column
 
+# Ids that centroids are found among, beyond those whose rows are kept.
+_CLUSTERED = 1 << 14
+
 
 def by_table(model: Model, columns: Mapping[str, Column]) -> dict[str, NDArray[np.int64]]:
     """Table name to the row numbers that `columns`, by feature, ask of it: those of all features that read it.
@@ -50,7 +53,8 @@ def hottest(model: Model, ways: Iterable[Serving], profile: str | Path | None) -
     """
     if profile is None:
         return None
-    sizes = {way.table: way.hot for way in ways if way.hot}
+    sizes = {way.table: way.hot + (_CLUSTERED if way.way == "centroids" else 0) for way in ways}
+    sizes = {table: min(size, model.table(table).rows) for table, size in sizes.items() if size}
     names = [f.name for f in model.features if f.table in sizes or f.beside in sizes]
     asked = by_table(model, traces.read(profile, names))
     return {name: most_asked(asked[name], model.table(name).rows, size) for name, size in sizes.items()}

@@ -32,10 +32,11 @@ from recsmith.spec import (
     Weights,
 )
 
+from .centroids import SAMPLE, CentroidRows
 from .compile import compile
 from .cpu import CpuExecutable
 from .ids import FeatureIds, parts_of
-from .rows import RowMaker, row_maker
+from .rows import DheRows, RowMaker, row_maker
 
 Profile = Mapping[str, NDArray[np.int64]]
 
@@ -46,8 +47,8 @@ def compile_computed(
     """An executable of a model with computed tables, hybrid features or both.
 
     Args:
-        profile: table name to ids, most asked first; the first `hot` of them are
-            finished now and kept. Needed for tables that the plan caches.
+        profile: table name to distinct ids, most asked first; the first `hot` of them are
+            finished now and kept. Needed for tables that the plan caches. Centroids are of those that follow.
         options: as for `compile`.
 
     Raises:
@@ -97,6 +98,8 @@ class _Store:
         self._slots = _native.Slots(kept, 1)
         self._first = 1 + len(kept)
         self._maker.write(kept, self.rows[1 : self._first])
+        if way.way == "centroids":
+            self._maker = self._centroids(hot)
         self.asked = self.hits = self.computed = 0
 
     def resolve(self, ids_L: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -108,7 +111,7 @@ class _Store:
         return slots_L
 
     def _hot(self, profile: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        if self.way.way != "cache" or not self.way.hot:
+        if not self.way.hot:
             return np.empty(0, np.int64)
         if profile is None or len(profile) < self.way.hot:
             found = "none" if profile is None else str(len(profile))
@@ -123,6 +126,15 @@ class _Store:
                 "compile", f"the profile of table '{self.table.name}' repeats ids or leaves it", "Correct the profile."
             )
         return kept
+
+    def _centroids(self, profile: NDArray[np.int64] | None) -> CentroidRows:
+        """Clusters of the ids that the profile names after those whose rows are kept; of any ids without such."""
+        assert isinstance(self._maker, DheRows)
+        ids_S = (np.empty(0) if profile is None else profile)[self.way.hot :][:SAMPLE]
+        if not len(ids_S):
+            draw = np.random.default_rng(0)
+            ids_S = draw.choice(self.table.rows, min(SAMPLE, self.table.rows), replace=False)
+        return CentroidRows(self._maker, np.ascontiguousarray(ids_S, np.int64), self.way.centroids)
 
 
 class ComputedExecutable:

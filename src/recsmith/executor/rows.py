@@ -51,7 +51,7 @@ def row_maker(
     """
     match table.computed:
         case Dhe() as dhe:
-            return DheRows(dhe, parameters, target, precision)
+            return DheRows(dhe, table.dim, parameters, target, precision)
         case QuotientRemainder() as settings:
             return QuotientRemainderRows(settings, parameters)
         case MixedDimension():
@@ -63,9 +63,12 @@ def row_maker(
 class DheRows:
     """Codes block by block, decoded while they are in the cache."""
 
-    def __init__(self, dhe: Dhe, parameters: Parameters, target: str, precision: Literal["fp32", "bf16"]) -> None:
+    def __init__(
+        self, dhe: Dhe, dim: int, parameters: Parameters, target: str, precision: Literal["fp32", "bf16"]
+    ) -> None:
         self._torch = _import_torch()
         self._dhe = dhe
+        self.k, self.dim = dhe.k, dim
         self._target = target
         self._a, self._b = (np.ascontiguousarray(parameters[name], np.int64) for name in "ab")
         self._tables = gaussian_tables(dhe) if dhe.transform == "gaussian" else None

@@ -11,14 +11,15 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from recsmith.spec import Feature, IdMap, Model, PlanError, Serving, Table
+from recsmith.spec import Dhe, Feature, IdMap, Model, PlanError, Serving, Table
 
 
 def servings(model: Model, asked: Iterable[Serving] = ()) -> tuple[Serving, ...]:
     """One a computed table, in the model's order: as `asked`, or computed whenever a row is wanted.
 
     Raises:
-        PlanError: the model computes no such table, or more hot ids are asked for than there are.
+        PlanError: the model computes no such table, more hot ids are asked for than there are, or centroids for
+            what is no DHE.
     """
     by_table = {one.table: one for one in asked}
     found = []
@@ -29,9 +30,19 @@ def servings(model: Model, asked: Iterable[Serving] = ()) -> tuple[Serving, ...]
                 raise PlanError(
                     "plan", f"{found[-1].hot} hot ids of table '{table.name}' of {table.rows} rows", "Ask for fewer."
                 )
+            _check_centroids(found[-1], table)
     if by_table:
         raise PlanError("plan", f"table '{next(iter(by_table))}' is not computed", "Say nothing about its serving.")
     return tuple(found)
+
+
+def _check_centroids(way: Serving, table: Table) -> None:
+    if way.way == "centroids" and (way.centroids < 1 or not isinstance(table.computed, Dhe)):
+        raise PlanError(
+            "plan",
+            f"{way.centroids} centroids for table '{table.name}'",
+            "Ask for 1 or more, and only for tables held as DHE.",
+        )
 
 
 def served(model: Model, ways: Iterable[Serving]) -> Model:

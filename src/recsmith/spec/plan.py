@@ -154,17 +154,19 @@ class Serving(Record, frozen=True):
 
     Attributes:
         way: `compute` every row when it is asked; `cache`: the same, but `hot` finished rows are kept;
-            `materialise` all rows once, when the plan is bound.
+            `materialise` all rows once, when the plan is bound; `centroids`: `hot` rows are kept, the others are those
+            of the nearest of `centroids` clusters of a DHE's codes, which is an approximation.
         hot: ids whose rows are kept; which ones, `compile` is told (`profile`).
         precision: of the decoder's products; `bf16` rounds codes and weights to bfloat16.
         seconds: predicted for one batch of the objective; 0 when not predicted.
     """
 
     table: str
-    way: Literal["compute", "cache", "materialise"] = "compute"
+    way: Literal["compute", "cache", "materialise", "centroids"] = "compute"
     hot: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     seconds: float = 0.0
+    centroids: int = 0
 
 
 class Plan(Record, frozen=True):
