@@ -61,11 +61,13 @@ class Original:
     """A finished training with plain tables.
 
     Attributes:
+        samples: folder of the prepared samples.
         run: how it was trained, which is how others are.
         resamples: for the bootstrap intervals.
     """
 
     folder: Path
+    samples: Path
     data: str
     held: Held
     kept: Store
@@ -73,8 +75,8 @@ class Original:
     resamples: int
 
     @classmethod
-    def open(cls, folder: Path, data: str, operation: str, resamples: int) -> Original:
-        """The training in `folder`, for `operation`.
+    def open(cls, folder: Path, data: str, operation: str, resamples: int, samples: Path | None = None) -> Original:
+        """The training in `folder`, for `operation`; its samples are there too where `samples` is None.
 
         Raises:
             FormatError: it is not finished, was not on `data`, or holds no plain fp32 tables.
@@ -84,13 +86,14 @@ class Original:
         if not (folder / SCORES_FILE).is_file():
             raise FormatError(operation, f"'{folder}' is no finished training", "Make one with 'recsmith train'.")
         model, weights = load(folder / MODEL_FOLDER)
-        kept = Store.open(folder / "samples")
+        place = samples or folder / "samples"
+        kept = Store.open(place)
         if kept.facts.source != data:
             raise FormatError(operation, f"'{folder}' was trained on {kept.facts.source}, not {data}", "Give the same.")
         if model.computes or any(table.format.dtype != "fp32" for table in model.tables):
             raise FormatError(operation, f"'{folder}' holds no plain fp32 tables", "Train with --representation table.")
         held = Held(model, weights, np.load(folder / SCORES_FILE))
-        return cls(folder, data, held, kept, Run.open(folder / RUN_FILE), resamples)
+        return cls(folder, place, data, held, kept, Run.open(folder / RUN_FILE), resamples)
 
     def quality(self, held: Held) -> Quality:
         """How well it predicts the samples held back."""
@@ -131,7 +134,7 @@ class Original:
             holdout=facts.holdout,
             modulo=facts.modulo,
             bad_rows=facts.policy,
-            samples=self.folder / "samples",
+            samples=self.samples,
             threads=self.run.threads,
             seconds=seconds,
             resamples=0,

@@ -44,6 +44,7 @@ def compress(
     data: str,
     output: str | Path,
     *,
+    samples: str | Path | None = None,
     seconds: float = math.inf,
     resamples: int = 200,
     told: Callable[[Report], None] | None = None,
@@ -58,13 +59,15 @@ def compress(
     Args:
         directory: written by `train`, with plain tables.
         data: what it was trained on.
+        samples: folder of the prepared samples, when `train` was told to keep them elsewhere.
         seconds: of training, then stop with a checkpoint.
 
     Raises:
         CapacityError: nothing fits.
         FormatError: the folder is no training folder, was trained on other data, or holds no plain tables.
     """
-    trial = _Trial(Original.open(Path(directory), data, "compress", resamples), memory_bytes)
+    place = None if samples is None else Path(samples)
+    trial = _Trial(Original.open(Path(directory), data, "compress", resamples, place), memory_bytes)
     for dtype in _FEWER_BITS:
         trial.round_rows(dtype, progress)
     target = Path(output)

@@ -39,6 +39,7 @@ from recsmith.spec import (
 from .candidates import Candidate, Original, dense_bytes, opened
 from .compose import load, plan, platform
 from .explored import Asked, Explored, LeftOut
+from .finishing import servings_within
 from .latency import measured, modelled
 from .training import MODEL_FOLDER
 
@@ -107,7 +108,9 @@ def explore(
         planner,
     )
     asked.claim(target)
-    run = _Exploration(original, target, asked, platforms, models, candidates)
+    often = accesses(original.kept)
+    objective = Objective(tuple(Workload(f"{data} x {query}", query, often) for query in asked.queries))
+    run = _Exploration(original, target, asked, platforms, models, candidates, objective)
     run.make(seconds, told, progress)
     run.join(progress)
     found = run.outcome()
@@ -125,6 +128,7 @@ class _Exploration:
     platforms: Mapping[str, Platform]
     models: Mapping[str, Model]
     choices: Choices
+    objective: Objective
     made: dict[str, Candidate] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -137,7 +141,7 @@ class _Exploration:
         for at, (name, model) in enumerate(self.models.items()):
             if progress:
                 progress("candidates", at, len(self.models))
-            if min(_nbytes(model, ways) for ways in _servings(model).values()) > most:
+            if _nbytes(model, _small(model)) > most:
                 continue  # `join` tells by how much
             kept = self._folder(name) / _CANDIDATE_FILE
             try:
@@ -151,21 +155,16 @@ class _Exploration:
 
     def join(self, progress: Progress | None) -> None:
         """Plan and time every candidate on every platform where it fits, each way."""
-        todo = [(n, p, w) for n, model in self.models.items() for p in self.platforms for w in _servings(model)]
+        todo = [(name, label) for name in self.models for label in self.platforms]
         here = platform("cpu").machine
-        for at, (name, label, way) in enumerate(todo):
+        for at, (name, label) in enumerate(todo):
             if progress:
                 progress("paths", at, len(todo))
-            ways, room = _servings(self.models[name])[way], self.asked.rooms[label]
-            nbytes = _nbytes(self.models[name], ways)
-            if nbytes > room:
-                said = f"{way}d: " if len(_servings(self.models[name])) > 1 else ""
-                self.left_out.append(LeftOut(name, label, f"{said}{nbytes:,} bytes; {room:,} allowed"))
+            least, room = _nbytes(self.models[name], _small(self.models[name])), self.asked.rooms[label]
+            if least > room:
+                self.left_out.append(LeftOut(name, label, f"{least:,} bytes; {room:,} allowed"))
             elif name in self.made:
-                try:
-                    self.paths.append(self._path(name, label, way, ways, here))
-                except RecsmithError as error:
-                    self.left_out.append(LeftOut(name, label, error.problem))
+                self._join(name, label, here)
 
     def outcome(self) -> Explored:
         """What is told."""
@@ -199,6 +198,24 @@ class _Exploration:
             raise RecsmithError("explore", f"{run.steps:,} of {run.total_steps:,} updates; run again to go on")
         return self.original.candidate(name, opened(folder))
 
+    def _join(self, name: str, label: str, here: str) -> None:
+        """The paths of one candidate on one platform."""
+        try:
+            for way, ways in self._servings(self.models[name], label).items():
+                self.paths.append(self._path(name, label, way, ways, here))
+        except RecsmithError as error:
+            self.left_out.append(LeftOut(name, label, error.problem))
+
+    def _servings(self, model: Model, label: str) -> dict[Way, Ways]:
+        """How its computed tables are served: in few bytes, and as fast as the platform's memory allows."""
+        small = _small(model)
+        if not model.computes:
+            return {"small": small}
+        room = self.asked.rooms[label] - dense_bytes(model)
+        fast = servings_within(model, self.platforms[label], self.objective, room)
+        same = [(a.way, a.hot) for a in small] == [(b.way, b.hot) for b in fast]
+        return {"small": small} if same else {"small": small, "fast": fast}
+
     def _path(self, name: str, label: str, way: Way, ways: Ways, here: str) -> Path:
         """The path, made and timed, or as it was kept before."""
         slug = _slug(f"{name}@{label}@{way}")
@@ -228,9 +245,7 @@ class _Exploration:
 
     def _timed(self, stored: Folder, machine: Platform, ways: Ways, here: str) -> tuple[Plan, tuple[Latency, ...]]:
         model, weights = load(stored)
-        asked = accesses(self.original.kept)
-        workloads = tuple(Workload(f"{self.asked.data} x {query}", query, asked) for query in self.asked.queries)
-        made = plan(model, machine, Objective(workloads), planner=self.asked.planner, serving=ways)
+        made = plan(model, machine, self.objective, planner=self.asked.planner, serving=ways)
         if machine.machine == here:
             return made, measured(model, made, weights, machine, self.asked.queries, self.original.kept)
         return made, modelled(model, made, machine)
@@ -239,22 +254,21 @@ class _Exploration:
         return self.target / _slug(name)
 
 
-def _servings(model: Model) -> dict[Way, Ways]:
-    """How its computed tables can be served: computed when asked for, save where finished rows weigh no more than what
-    they are computed from; or all finished beforehand.
-    """
-    if not model.computes:
-        return {"compute": ()}
-    finished = tuple(replace(each, way="materialise") for each in servings(model))
+def _small(model: Model) -> Ways:
+    """Computed tables computed when asked for, save where finished rows weigh no more than what they are made from."""
     light = {table.name for table in model.tables if _finished_bytes(table) <= table.nbytes}
-    asked = tuple(each if each.table in light else Serving(each.table) for each in finished)
-    return {"compute": asked} if asked == finished else {"compute": asked, "materialise": finished}
+    return tuple(replace(way, way="materialise") if way.table in light else way for way in servings(model))
 
 
 def _nbytes(model: Model, ways: Ways) -> int:
     """Bytes of embeddings and MLPs as they are served."""
-    finished = {way.table for way in ways if way.way == "materialise"}
-    rows = sum(_finished_bytes(table) if table.name in finished else table.nbytes for table in model.tables)
+    by_table = {way.table: way for way in ways}
+    rows = 0
+    for table in model.tables:
+        way = by_table.get(table.name)
+        finished = way is not None and way.way == "materialise"
+        hot = way.hot if way is not None else 0
+        rows += _finished_bytes(table) if finished else table.nbytes + hot * table.dim * _FLOAT_BYTES
     return rows + dense_bytes(model)
 
 

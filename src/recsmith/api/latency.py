@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from recsmith.cost.computing import Computing
+from recsmith.data.asked import hottest
 from recsmith.data.store import Store
 from recsmith.spec import Batch, Latency, Model, Plan, Platform, Weights
 
@@ -42,7 +43,8 @@ def measured(
     threads = torch.get_num_threads()
     torch.set_num_threads(len(machine.cores))
     try:
-        with compile(model, made, weights, platform=machine) as engine:
+        profile = hottest(model, made.serving, kept)
+        with compile(model, made, weights, platform=machine, **({"profile": profile} if profile else {})) as engine:
             return tuple(_timed(engine.run, query, kept) for query in queries)
     finally:
         torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from .record import Record
 
-Way = Literal["compute", "materialise"]
+Way = Literal["small", "fast"]
 
 
 class Latency(Record, frozen=True):
@@ -31,7 +31,8 @@ class Path(Record, frozen=True):
     Attributes:
         representation: the candidate's name.
         platform: the platform's name.
-        way: whether rows that are not stored are computed when asked for, or all materialised beforehand.
+        way: how rows that are not stored are served: `small`, in as few bytes as can be; `fast`, finished beforehand,
+            all or those of hot ids, as far as the platform's memory reaches.
         nbytes: of embeddings and dense parts as they are served.
         accuracy, auc, logloss: on samples held back.
         latencies: by query size, smallest first.
@@ -51,5 +52,5 @@ class Path(Record, frozen=True):
 
     @property
     def name(self) -> str:
-        """The path in a few words: "dhe:varied on cpu, materialised"."""
-        return f"{self.representation} on {self.platform}" + (", materialised" if self.way == "materialise" else "")
+        """The path in a few words: "dhe:varied on cpu, fast"."""
+        return f"{self.representation} on {self.platform}" + (", fast" if self.way == "fast" else "")

@@ -83,4 +83,4 @@ def _colour(each: Path, found: Explored, colours: dict[str, str]) -> str:
 
 
 def _short(each: Path) -> str:
-    return each.representation + (", materialised" if each.way == "materialise" else "")
+    return each.representation + (", fast" if each.way == "fast" else "")
