@@ -39,6 +39,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=math.inf, help="of training in this call, then stop")
     parser.add_argument("--samples", type=int, default=SETTINGS["split"]["test"][1], help="fewer: a scaled-down trial")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--seed", type=int, default=SETTINGS["recipe"]["seeds"][0], help="another: how far seeds differ"
+    )
     asked = parser.parse_args()
     done = {}
     for name in asked.representations:
@@ -67,13 +70,13 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
         rate=how["rate"],
         batch=how["batch"],
         passes=how["passes"],
-        seed=how["seeds"][0],
+        seed=asked.seed,
     )
     teacher = SETTINGS["teacher"]
     test = SETTINGS["split"]["test"]
     return api.train(
         f"synthetic:{teacher['features']},samples={asked.samples},cap={teacher['row_cap']},seed={teacher['seed']}",
-        asked.folder / name,
+        place(name, asked),
         HELD[name],
         recipe=recipe,
         holdout=(test[1] - test[0]) / test[1],
@@ -83,6 +86,11 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
         codes_bytes=5 << 30,
         told=lambda report: tell(name, report),
     )
+
+
+def place(name: str, asked: argparse.Namespace) -> Path:
+    """Where a run is kept."""
+    return asked.folder / (name if asked.seed == SETTINGS["recipe"]["seeds"][0] else f"{name}-{asked.seed}")
 
 
 def tell(name: str, report: Report) -> None:
@@ -95,7 +103,7 @@ def compare(done: dict[str, api.TrainSummary], asked: argparse.Namespace) -> dic
     store = Store.open(asked.folder / "samples")
     first = store.facts.training
     labels = np.asarray(store.labels[first:])
-    scores = {name: np.load(asked.folder / name / "held_back.npy") for name in done}
+    scores = {name: np.load(place(name, asked) / "held_back.npy") for name in done}
     compared = {
         f"{name} - table": {
             "accuracy": plain(metrics.paired(scores[name], scores["table"], labels, metrics.correct)),
@@ -113,9 +121,15 @@ def compare(done: dict[str, api.TrainSummary], asked: argparse.Namespace) -> dic
         "samples": store.facts.samples,
         "training": first,
         "best_possible_logloss": law.best_logloss(first, store.facts.samples),
-        "quality": {name: json.loads(summary.to_json()) for name, summary in done.items()},
+        "seed": asked.seed,
+        "quality": {name: without_folder(summary) for name, summary in done.items()},
         "compared": compared,
     }
+
+
+def without_folder(summary: api.TrainSummary) -> dict[str, object]:
+    """What training did, wherever."""
+    return {key: value for key, value in json.loads(summary.to_json()).items() if key != "folder"}
 
 
 def plain(figure: Figure) -> dict[str, float]:

@@ -1,0 +1,50 @@
+"""How good is the teacher's table model in a tenth of its bytes?
+
+Takes the model and the samples that quality_teacher.py left. Resumable: run it again and it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from where import results
+
+from recsmith import api
+from recsmith.api.candidates import weigh
+from recsmith.bench import records
+from recsmith.data.store import Store
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/quality_teacher"))
+    parser.add_argument("--part", type=float, default=0.1, help="of the model's bytes")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of training in this call, then stop")
+    asked = parser.parse_args()
+    whole, samples = asked.folder / "table", asked.folder / "samples"
+    memory = int(asked.part * weigh(api.load(whole / "model")[0]))
+    done = api.compress(
+        whole,
+        memory,
+        Store.open(samples).facts.source,
+        asked.folder / "compressed",
+        samples=samples,
+        seconds=asked.seconds,
+        told=lambda report: print(f"update {report.step:,}: loss {report.logloss:.4f}", flush=True),
+    )
+    for each in done.candidates:
+        print(each.name, f"{each.nbytes:,} bytes", each.quality or each.why_not)
+    if done.chosen is None:
+        return
+    record = {"commit": records.commit(), "part": asked.part, **json.loads(done.to_json())}
+    del record["folder"]
+    with results("compress_teacher").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    print(f"chosen: {done.chosen}")
+
+
+if __name__ == "__main__":
+    main()
