@@ -117,11 +117,12 @@ def test_every_call_gets_a_batch_of_its_own_in_turns(monkeypatch):
     samplers = {"a": rounds.Sampler(first, pool, 2), "b": rounds.Sampler(second, pool, 3)}
     found = rounds.interleaved(samplers, 4)
     assert {name: len(seconds) for name, seconds in found.items()} == {"a": 4, "b": 4}
-    assert len(first.seen) == 4 * (2 + rounds.warm_up_calls(2)) and len(second.seen) == 4 * 4
+    seen = {calls: 4 * (calls + rounds.warm_up_calls(calls)) for calls in (2, 3)}
+    assert (len(first.seen), len(second.seen)) == (seen[2], seen[3])
     assert sorted(first.seen + second.seen) == list(range(pool.used))
-    assert pool.used == 4 * (3 + 4)
+    assert pool.used == seen[2] + seen[3]
     # Orders alternate: b begins the second round.
-    assert min(second.seen[4:8]) < min(first.seen[3:6])
+    assert min(second.seen[5:10]) < min(first.seen[4:8])
 
 
 def test_a_disturbed_sample_is_taken_again(monkeypatch):

@@ -1,6 +1,6 @@
 """What people call: from a checkpoint to predictions."""
 
-from .compose import compile, load, measure, plan, platform, problem, strategies
+from .compose import compile, load, measure, plan, platform, problem, rehearse, strategies
 from .compressing import Compressed, compress
 from .converter import ConvertedTable
 from .converting import Converted, convert
@@ -34,6 +34,7 @@ __all__ = [
     "platform",
     "predict",
     "problem",
+    "rehearse",
     "servings_within",
     "strategies",
     "train",

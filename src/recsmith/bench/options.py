@@ -20,6 +20,7 @@ class LookupOptions(Record, frozen=True):
         max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
         platform: file of a measured platform; None probes this machine (modelled speeds).
         strategies: those the planner may use; empty means all.
+        rehearse: whether a plan by `auto` is settled by timing its finalists with the tables (`api.rehearse`).
         fuse: what is timed with the look-up: nothing, or the interaction up to the top MLP's input, pairwise products
             (`dot`) or concatenation (`cat`).
         against: names of `bench.peers.PEERS`.
@@ -36,6 +37,7 @@ class LookupOptions(Record, frozen=True):
     dtype: RowDtype = "fp32"
     pages: Page = "huge"
     planner: str = "auto"
+    rehearse: bool = True
     strategies: tuple[str, ...] = ()
     platform: str | None = None
     fuse: Literal["none", "dot", "cat"] = "none"

@@ -58,6 +58,10 @@ def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
     """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
     platform = restrict(load(options.platform or "cpu"), options.threads)
     plan = planned(setup.model, platform, Objective((workload,)), options.planner, options.strategies)
+    if options.rehearse and options.planner == "auto":
+        plan = api.rehearse(
+            setup.model, plan, Weights(setup.tables), platform=platform, allow=options.strategies or None
+        )
     dense = {} if setup.joint is None else dlrm.parameters(setup.model)
     executable = bound(setup.model, plan, Weights(setup.tables, dense), platform)
     return Bound(plan, platform, executable, str(executable.isa))

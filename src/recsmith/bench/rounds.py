@@ -68,8 +68,11 @@ def batches_needed(calls: Mapping[str, int], rounds: int) -> int:
 
 
 def warm_up_calls(calls: int) -> int:
-    """Untimed calls before a sample of `calls`: they wake the engine's threads and load its code."""
-    return 1 + calls // 8
+    """Untimed calls before a sample of `calls`: they wake the engine's threads and load its code.
+
+    Half as long as the sample: on virtual machines a processor that sleeps can take a millisecond to come back.
+    """
+    return 1 + calls // 2
 
 
 class Sampler:

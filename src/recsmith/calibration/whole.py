@@ -150,7 +150,7 @@ def _trials_of(
     plans = [(machine, *plan) for machine in machines for plan in _plans(model, workload, machine)]
     executables = [bind(model, plan, weights, platform=machine, pages="borrow") for machine, plan, _ in plans]
     try:
-        seconds = _seconds(executables, _pool(model, workload))
+        seconds = seconds_in_turns(executables, batches_from_far(model, workload))
     finally:
         for executable in executables:
             executable.close()
@@ -202,21 +202,21 @@ def _in_way(bucket: Bucket, way: Way, cores: Sequence[str]) -> Bucket:
     return replace(bucket, stages=stages)
 
 
-def _pool(model: Model, workload: Workload) -> list[Jagged]:
+def batches_from_far(model: Model, workload: Workload) -> list[Jagged]:
     """Batches enough that ids come from far away when they come again."""
     ids = workload.batch * sum(access.pooling_factor for access in workload.accesses)
     count = min(_MOST_BATCHES, math.ceil(_ID_BYTES_KEPT / (8 * ids)))
     return synthetic.batches(model, workload, max(4, count), seed=1, lengths="exact")
 
 
-def _seconds(executables: Sequence[Executable], pool: Sequence[Jagged]) -> list[float]:
-    """Median seconds of a call to each, in turns."""
+def seconds_in_turns(executables: Sequence[Executable], pool: Sequence[Jagged]) -> list[float]:
+    """Median seconds of a call to each, in turns; each goes on for a while before, until all its cores are awake."""
     ids = itertools.cycle(pool)
     tries: list[list[float]] = [[] for _ in executables]
     calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3))) for executable in executables]
     for _ in range(_TRIES):
         for executable, count, spent in zip(executables, calls, tries, strict=True):
-            executable.lookup(next(ids))
+            _time(executable, ids, count)
             spent.append(_time(executable, ids, count))
     return [median(spent) for spent in tries]
 

@@ -27,6 +27,7 @@ Pages = Annotated[Literal["4k", "huge"], typer.Option(help="Page size behind all
 Fuse = Annotated[Literal["none", "dot", "cat"], typer.Option(help="Time the interaction too, up to the top MLP.")]
 MaxBytes = Annotated[str, typer.Option(metavar="SIZE", help="Cut tables to one common number of rows, such as 4GiB.")]
 Profile = Annotated[str | None, typer.Option("--platform", "-p", metavar="FILE", help="Profile to plan with.")]
+Rehearse = Annotated[bool, typer.Option(help="Let auto's plan be settled by timing its finalists.")]
 Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals.")]
 Rounds = Annotated[int, typer.Option(min=3, help="Interleaved rounds; 15 or more to quote a figure.")]
 Results = Annotated[Path | None, typer.Option("--results", metavar="FILE", help="Append the record to a .jsonl file.")]
@@ -49,6 +50,7 @@ def run(
     rounds: Rounds = 15,
     results: Results = None,
     *,
+    rehearse: Rehearse = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,6 +69,7 @@ def run(
         dtype=dtype,
         pages=pages,
         planner=planner,
+        rehearse=rehearse,
         strategies=names(strategies),
         platform=platform,
         fuse=fuse,

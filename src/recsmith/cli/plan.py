@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from recsmith.spec import Model, Objective, Platform, Serving
 
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Plan to write.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Settle it by timing the finalists with the model's tables, on this machine.")
+]
 CostName = Annotated[str, typer.Option("--cost", help="Cost model: fitted or roofline.")]
 
 Memory = Annotated[
@@ -44,6 +47,7 @@ def run(
     precision: Precision = "fp32",
     output: Target = Path("plan.json"),
     *,
+    rehearse: Rehearse = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,13 +55,18 @@ def run(
     from recsmith import api
 
     out = Output(as_json, quiet)
-    model, _ = api.load(directory)
+    model, weights = api.load(directory)
     machine = api.platform(platform)
     if machine.source == "probed":
         out.say("No machine profile given: probed this machine, planning with modelled speeds (recsmith measure).")
     asked = objective(model, workload, batch, pooling)
     ways = _servings(model, machine, asked, memory, precision)
     made = api.plan(model, machine, asked, planner=planner, allow=names(strategies) or None, cost=cost, serving=ways)
+    if rehearse:
+        with out.progress() as progress:
+            made = api.rehearse(
+                model, made, weights, platform=machine, allow=names(strategies) or None, progress=progress
+            )
     made.save(output)
     out.say(f"wrote {output}; recsmith explain {output} --model {directory} -p {platform} shows each feature")
     if any(way.hot for way in made.serving):

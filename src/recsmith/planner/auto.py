@@ -142,7 +142,8 @@ def _with_small_batches(
     even = symmetric_or_none(pricer, middles)
     several = ranges[0].bucket if even is None else _better(pricer, even, middles)
     crossover = largest_batch(pricer, single, several, smallest, margin=MARGIN)
-    crossover = crossover or largest_batch(pricer, single, several, smallest, most=1)
+    # A single sample stays with the caller unless several cores promise as much.
+    crossover = crossover or largest_batch(pricer, single, several, smallest, most=1, margin=-MARGIN)
     kept = [each for each in ranges if each.batch > crossover]
     bounds = {name: s for each in ranges if each.batch <= crossover for name, s in each.bounds.items()}
     below = kept[0].batch - 1 if kept else None

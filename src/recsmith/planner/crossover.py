@@ -23,8 +23,8 @@ def largest_batch(
 ) -> int:
     """The largest batch, at most `most`, for which `small` is predicted to be no slower than `large`; 0 for none.
 
-    `small` has to be faster by the part `margin`. What is faster for small batches is so up to one crossing, found by
-    halving.
+    `small` has to be faster by the part `margin` (may be slower, when that is negative). What is faster for small
+    batches is so up to one crossing, found by halving.
     """
     limit = LARGEST if most is None else most
 

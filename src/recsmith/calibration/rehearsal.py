@@ -1,0 +1,74 @@
+"""The last word on a plan for this machine: its finalists are timed with the model's own tables (ours).
+
+Predictions choose who serves what; where two ways are predicted to be near each other, a few milliseconds of each say
+which is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from recsmith.planner.draft import drafted
+from recsmith.planner.evaluate import Pricer, aim, predict
+from recsmith.planner.finalists import PREDICTED, finalists
+from recsmith.spec import Bucket, Plan, Progress, Weights, Workload
+
+from .overheads import Bind
+from .whole import batches_from_far, seconds_in_turns
+
+WORTH_IT = 0.97
+"""What was predicted stays unless something else takes less than this part of its time."""
+
+
+def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress: Progress | None = None) -> Plan:
+    """`plan` with each bucket that has a workload as the fastest of its finalists serves it.
+
+    Buckets that are fused with the interaction stay as they are.
+
+    Args:
+        plan: for the pricer's problem, on this machine.
+        bind: makes executables.
+    """
+    report = progress or (lambda step, done, total: None)
+    buckets: list[Bucket] = []
+    notes: list[str] = []
+    for done, bucket in enumerate(plan.buckets):
+        report("rehearsing", done, len(plan.buckets))
+        workloads = [w for w in plan.objective.workloads if plan.bucket(w.batch) == bucket]
+        if not workloads or bucket.fused is not None:
+            buckets.append(bucket)
+            continue
+        found = finalists(bucket, pricer, workloads)
+        seconds = _timed(found, pricer, workloads, weights, bind)
+        best = min(seconds, key=lambda name: seconds[name] * (WORTH_IT if name == PREDICTED else 1.0))
+        buckets.append(found[best])
+        notes.append(_note(workloads, best, seconds))
+    report("rehearsing", len(plan.buckets), len(plan.buckets))
+    made = replace(plan, buckets=tuple(buckets), notes=(*plan.notes, *notes))
+    return replace(made, predicted=predict(made, pricer, {p.workload: p.lower_bound_s for p in plan.predicted}))
+
+
+def _timed(
+    found: Mapping[str, Bucket], pricer: Pricer, workloads: Sequence[Workload], weights: Weights, bind: Bind
+) -> dict[str, float]:
+    """Seconds of each finalist, by the objective's aim."""
+    model, platform = pricer.problem.model, pricer.problem.platform
+    plans = [drafted(pricer, "rehearsal", (replace(bucket, batch_up_to=None),)) for bucket in found.values()]
+    executables = [bind(model, plan, weights, platform=platform, pages="borrow") for plan in plans]
+    try:
+        spent = {w.name: seconds_in_turns(executables, batches_from_far(model, w)) for w in workloads}
+    finally:
+        for executable in executables:
+            executable.close()
+    return {
+        name: aim(pricer.problem, {workload: seconds[at] for workload, seconds in spent.items()})
+        for at, name in enumerate(found)
+    }
+
+
+def _note(workloads: Sequence[Workload], best: str, seconds: Mapping[str, float]) -> str:
+    sizes = ", ".join(str(batch) for batch in sorted({workload.batch for workload in workloads}))
+    times = ", ".join(f"{name} {taken * 1e6:.1f} us" for name, taken in seconds.items())
+    return f"Batch {sizes}, timed here: {best} ({times})."

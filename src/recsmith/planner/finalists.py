@@ -1,0 +1,61 @@
+"""What is worth timing beside a predicted bucket (ours).
+
+Prices tell mappings apart by tenths, the order and the stores of writing often not: these finalists differ in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from recsmith.spec import Bucket, Placement, PlanError, Strategy, Workload
+
+from .evaluate import Pricer
+from .symmetric import replicated
+from .writing import in_order, mapped, past_caches
+
+PREDICTED = "as predicted"
+FEW_SAMPLES = 512
+"""Batches up to this size may be done sooner by the caller alone."""
+
+
+def finalists(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> dict[str, Bucket]:
+    """`bucket`, and every way of writing of the symmetric mapping row by row; those that are different, by name."""
+    cores = [core.id for core in pricer.problem.platform.cores]
+    crews = {"all cores": cores}
+    if len(cores) > 1 and max(workload.batch for workload in workloads) <= FEW_SAMPLES:
+        crews["one core"] = cores[:1]
+    by_rows = Pricer(pricer.problem, row_strategies(pricer), pricer.cost)
+    found = {PREDICTED: bucket}
+    for crew, ids in crews.items():
+        for name, way in _ways(by_rows, ids, workloads).items():
+            if all(way.stages != other.stages for other in found.values()):
+                found[f"{name}, {crew}"] = replace(way, batch_up_to=bucket.batch_up_to)
+    return found
+
+
+def row_strategies(pricer: Pricer) -> dict[str, Strategy]:
+    """The allowed strategies that take row after row from where the tables lie."""
+    shards = [(pricer.table(feature), pricer.whole(feature)) for feature in pricer.ops]
+
+    def stages(strategy: Strategy) -> bool:
+        return any("staging" in strategy.resident(table, shard) for table, shard in shards)
+
+    return {name: strategy for name, strategy in pricer.strategies.items() if not stages(strategy)}
+
+
+def _ways(pricer: Pricer, cores: Sequence[str], workloads: Sequence[Workload]) -> Mapping[str, Bucket]:
+    if not pricer.strategies:
+        return {}
+    try:
+        even = mapped(replicated(pricer, cores, workloads), _plain)
+    except PlanError:
+        return {}
+    listed = in_order(even, pricer, workloads)
+    ways = {"feature by feature": even} | ({"sample by sample": listed} if listed is not None else {})
+    return ways | {f"{name} past the caches": past_caches(way) for name, way in ways.items()}
+
+
+def _plain(placement: Placement) -> Placement:
+    return replace(placement, tuning=replace(placement.tuning, stores="regular", block=0))

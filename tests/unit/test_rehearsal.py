@@ -1,0 +1,84 @@
+"""A rehearsal keeps what is right about a plan and what was predicted unless something else is faster."""
+
+import numpy as np
+import pytest
+from test_plan_planners import ALL, problem_of
+
+from recsmith import api
+from recsmith.calibration import rehearsal
+from recsmith.cost.fitted import FittedCost
+from recsmith.planner.auto import Auto
+from recsmith.planner.evaluate import Pricer
+from recsmith.planner.finalists import PREDICTED, finalists
+from recsmith.spec import Feature, MixedDimension, Model, Objective, Plan, PlanError, Table, Weights, Workload, check
+from recsmith.testing.machines import cached_machine, scratchpad_machine
+
+
+def rehearse(problem, monkeypatch, times):
+    """The plan by `auto` and what becomes of it when finalists take `times` (1 by default)."""
+    monkeypatch.setattr(rehearsal, "_timed", lambda found, *_: {name: times.get(name, 1.0) for name in found})
+    pricer = Pricer(problem, ALL, FittedCost())
+    plan = Auto().plan(problem, ALL, FittedCost())
+    made = rehearsal.rehearsed(plan, pricer, Weights({}), None)
+    check(made, problem, ALL)
+    return plan, made
+
+
+def test_finalists_differ_and_are_valid():
+    problem = problem_of(platform=cached_machine(2), batches=(256,))
+    pricer = Pricer(problem, ALL, FittedCost())
+    bucket = Auto().plan(problem, ALL, FittedCost()).bucket(256)
+    found = finalists(bucket, pricer, problem.objective.workloads)
+    stages = [each.stages for each in found.values()]
+    assert len(stages) >= 6 and all(stages.count(each) == 1 for each in stages)
+    assert {len(each.cores) for each in found.values()} == {1, 2}
+
+
+def test_the_fastest_finalist_is_taken_and_the_limit_of_its_bucket_stays(monkeypatch):
+    problem = problem_of(platform=cached_machine(2), batches=(64, 2048))
+    plan, made = rehearse(problem, monkeypatch, {"feature by feature past the caches, all cores": 0.5})
+    assert [b.batch_up_to for b in made.buckets] == [b.batch_up_to for b in plan.buckets]
+    taken = made.bucket(2048)
+    assert all(p.tuning.stores == "stream" and p.tuning.block == 0 for p in taken.stages[0].placements)
+    assert any("timed here: feature by feature past the caches" in note for note in made.notes)
+    assert [p.workload for p in made.predicted] == [p.workload for p in plan.predicted]
+
+
+def test_what_was_predicted_stays_when_nothing_is_clearly_faster(monkeypatch):
+    plan, made = rehearse(problem_of(platform=cached_machine(2)), monkeypatch, {PREDICTED: 1.02})
+    assert made.buckets == plan.buckets
+
+
+def test_cores_that_have_to_stage_rows_have_no_other_finalists():
+    problem = problem_of(sizes=[400_000], platform=scratchpad_machine(2))
+    pricer = Pricer(problem, {name: ALL[name] for name in ("gm_ub",)}, FittedCost())
+    bucket = Auto().plan(problem, {"gm_ub": ALL["gm_ub"]}, FittedCost()).bucket(2048)
+    assert set(finalists(bucket, pricer, problem.objective.workloads)) == {PREDICTED}
+
+
+def test_a_rehearsed_plan_looks_up_the_same_rows():
+    model = Model(
+        "m", tuple(Table(f"t{i}", 50 + i, 8) for i in range(6)), tuple(Feature(f"f{i}", f"t{i}") for i in range(6))
+    )
+    rng = np.random.default_rng(0)
+    weights = Weights({t.name: rng.random((t.rows, t.dim), np.float32) for t in model.tables})
+    machine = api.platform("cpu")
+    plan = api.plan(model, machine, Workload.uniform(model, 96))
+    made = api.rehearse(model, plan, weights, platform=machine)
+    assert made.model == plan.model and any("timed here" in note for note in made.notes)
+    from recsmith.data import synthetic
+
+    (ids,) = synthetic.batches(model, Workload.uniform(model, 96), 1)
+    with api.compile(model, made, weights, platform=machine) as engine:
+        found = engine.lookup(ids).pooled
+    rows = ids.values.reshape(6, 96)
+    wanted = np.concatenate([weights.tables[f"t{i}"][rows[i]] for i in range(6)], axis=1)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_model_that_computes_rows_is_refused():
+    held = MixedDimension(4)
+    model = Model("m", (Table("t", 50, 6, computed=held),), (Feature("f", "t"),))
+    plan = Plan("", "", "", Objective((Workload.uniform(model, 8),)), "auto", ())
+    with pytest.raises(PlanError, match="computes some of its rows"):
+        api.rehearse(model, plan, Weights({}))
