@@ -166,13 +166,14 @@ void dots_of_group(const Dots<Index>& call, std::int64_t s0, int n) {
   float* const out = call.out + s0 * call.out_stride;
   PairWriter<V> writer(sums, n, out + call.dim, call.out_stride);
   Pairs<V, Self> pairs(call.count, tiles, sums);
+  const std::int32_t strips = (call.dim + W - 1) / W;
   for (std::int64_t column = 0; column < call.dim; column += W) {
     const int columns = static_cast<int>(call.dim - column < W ? call.dim - column : W);
     const bool first = column == 0, last = column + W >= call.dim;
     for (std::int32_t f = 0; f < call.count; ++f) {
       load_tile<V>(call.vectors[f], s0, n, column, columns, tiles + f * tile);
     }
-    if (first) bring_group<V>(call, s0 + W);
+    bring_group<V>(call, s0 + W, static_cast<std::int32_t>(column / W), strips);
     pairs.add(columns, first, [&](std::int64_t ready) {
       if (last) writer.upto(ready);
     });

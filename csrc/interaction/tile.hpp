@@ -58,16 +58,16 @@ template <class V, Prefetch Level, class Index>
   }
 }
 
-// Prefetches the vectors of the group of samples that begins with `first`, in this call or in the next one. All at
-// once: among the multiplications each miss would hold up those behind it.
+// Prefetches part `part` of `parts` of the vectors of the group of samples that begins with `first`, in this call or in
+// the next one: many at once, since among the multiplications each miss would hold up those behind it.
 template <class V, class Index>
-void bring_group(const Dots<Index>& call, std::int64_t first) {
+void bring_group(const Dots<Index>& call, std::int64_t first, std::int32_t part, std::int32_t parts) {
   const bool here = first < call.samples;
   const Vectors<Index>* all = here ? call.vectors : call.next;
   if (all == nullptr) return;
   const std::int64_t s0 = here ? first : 0, last = here ? call.samples : call.next_samples;
   const std::int64_t s1 = last - s0 < V::width ? last : s0 + V::width, bytes = std::int64_t{call.dim} * 4;
-  for (std::int32_t f = 0; f < call.count; ++f) {
+  for (std::int32_t f = call.count * part / parts; f < call.count * (part + 1) / parts; ++f) {
     switch (all[f].level) {
       case Prefetch::none: break;
       case Prefetch::t0: bring_at<V, Prefetch::t0>(all[f], s0, s1, bytes); break;
