@@ -175,18 +175,19 @@ def _plans(model: Model, workload: Workload, machine: Platform) -> Iterator[tupl
     ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
     problem = Problem(model, ops, Objective((workload,)), machine)
     cores = [core.id for core in machine.cores]
+    law = workload.accesses[0].ids
     single = max(access.pooling_factor for access in workload.accesses) <= 1
-    # Chunks that no id falls in are not read: where ids meet in few rows, streaming would look like nothing.
-    spread = all(isinstance(access.ids, Uniform) for access in workload.accesses)
     for way in WAYS:
         if (way.owned and len(cores) == 1) or (way.block and not single):
             continue
-        if way.strategy == "gm_ub" and not (spread and model.nbytes <= _STREAMED_BYTES):
+        if way.strategy == "gm_ub" and (model.nbytes > _STREAMED_BYTES or not isinstance(law, Uniform | Fixed)):
             continue
         pricer = Pricer(problem, {way.strategy: STRATEGIES[way.strategy]()}, FittedCost())
         bucket = _in_way(replicated(pricer, cores, (workload,)), way, cores)
         plan = drafted(pricer, "symmetric", (bucket,))
-        yield plan, dict(plan.predicted[0].total.breakdown)
+        parts = dict(plan.predicted[0].total.breakdown)
+        # Chunks that no id falls in are not read: of tables that are asked for one row, next to nothing is.
+        yield plan, {k: v for k, v in parts.items() if not (isinstance(law, Fixed) and k.startswith("stream "))}
 
 
 def _in_way(bucket: Bucket, way: Way, cores: Sequence[str]) -> Bucket:
