@@ -18,7 +18,7 @@ class Asked(Record, frozen=True):
     Attributes:
         original: digest of the model trained with plain tables.
         candidates: name to digest of the model held so.
-        platforms: name to digest.
+        platforms: name to digest, or to its machine where it was only probed.
         rooms: platform to bytes for embeddings and MLPs.
     """
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from recsmith.data.asked import accesses
 from recsmith.importers import artifact
 from recsmith.planner.paths import pareto
-from recsmith.representations import hold, servings
+from recsmith.representations import hold
 from recsmith.spec import (
     Choice,
     InputError,
@@ -30,18 +28,16 @@ from recsmith.spec import (
     Progress,
     RecsmithError,
     RowDtype,
-    Serving,
-    Table,
     Way,
     Workload,
 )
 
-from .candidates import Candidate, Original, dense_bytes, opened
+from .candidates import Candidate, Original, opened
 from .compose import load, plan, platform
 from .explored import Asked, Explored, LeftOut
-from .finishing import servings_within
 from .latency import measured, modelled
 from .training import MODEL_FOLDER
+from .ways import Ways, served_bytes, smallest, ways_within
 
 if TYPE_CHECKING:
     from recsmith.training.report import Report
@@ -49,9 +45,7 @@ if TYPE_CHECKING:
 PATHS_FILE = "paths.json"
 QUERIES = (1, 16, 128, 1024, 4096)
 Choices = Mapping[str, Choice | str | Callable[[Model], Choice]]
-Ways = tuple[Serving, ...]
 _CANDIDATE_FILE = "candidate.json"
-_FLOAT_BYTES = 4
 
 
 def explore(
@@ -102,7 +96,7 @@ def explore(
         data,
         plain.digest(),
         {name: model.digest() for name, model in models.items()},
-        {name: each.digest() for name, each in platforms.items()},
+        {name: _identity(each) for name, each in platforms.items()},
         _rooms(platforms, memory or {}),
         tuple(sorted(set(queries))),
         planner,
@@ -141,7 +135,7 @@ class _Exploration:
         for at, (name, model) in enumerate(self.models.items()):
             if progress:
                 progress("candidates", at, len(self.models))
-            if _nbytes(model, _small(model)) > most:
+            if served_bytes(model, smallest(model)) > most:
                 continue  # `join` tells by how much
             kept = self._folder(name) / _CANDIDATE_FILE
             try:
@@ -160,7 +154,7 @@ class _Exploration:
         for at, (name, label) in enumerate(todo):
             if progress:
                 progress("paths", at, len(todo))
-            least, room = _nbytes(self.models[name], _small(self.models[name])), self.asked.rooms[label]
+            least, room = served_bytes(self.models[name], smallest(self.models[name])), self.asked.rooms[label]
             if least > room:
                 self.left_out.append(LeftOut(name, label, f"{least:,} bytes; {room:,} allowed"))
             elif name in self.made:
@@ -201,20 +195,11 @@ class _Exploration:
     def _join(self, name: str, label: str, here: str) -> None:
         """The paths of one candidate on one platform."""
         try:
-            for way, ways in self._servings(self.models[name], label).items():
+            found = ways_within(self.models[name], self.platforms[label], self.objective, self.asked.rooms[label])
+            for way, ways in found.items():
                 self.paths.append(self._path(name, label, way, ways, here))
         except RecsmithError as error:
             self.left_out.append(LeftOut(name, label, error.problem))
-
-    def _servings(self, model: Model, label: str) -> dict[Way, Ways]:
-        """How its computed tables are served: in few bytes, and as fast as the platform's memory allows."""
-        small = _small(model)
-        if not model.computes:
-            return {"small": small}
-        room = self.asked.rooms[label] - dense_bytes(model)
-        fast = servings_within(model, self.platforms[label], self.objective, room)
-        same = [(a.way, a.hot) for a in small] == [(b.way, b.hot) for b in fast]
-        return {"small": small} if same else {"small": small, "fast": fast}
 
     def _path(self, name: str, label: str, way: Way, ways: Ways, here: str) -> Path:
         """The path, made and timed, or as it was kept before."""
@@ -232,7 +217,7 @@ class _Exploration:
             name,
             label,
             way,
-            _nbytes(self.models[name], ways),
+            served_bytes(self.models[name], ways),
             quality.accuracy.value,
             quality.auc.value,
             quality.logloss.value,
@@ -254,28 +239,6 @@ class _Exploration:
         return self.target / _slug(name)
 
 
-def _small(model: Model) -> Ways:
-    """Computed tables computed when asked for, save where finished rows weigh no more than what they are made from."""
-    light = {table.name for table in model.tables if _finished_bytes(table) <= table.nbytes}
-    return tuple(replace(way, way="materialise") if way.table in light else way for way in servings(model))
-
-
-def _nbytes(model: Model, ways: Ways) -> int:
-    """Bytes of embeddings and MLPs as they are served."""
-    by_table = {way.table: way for way in ways}
-    rows = 0
-    for table in model.tables:
-        way = by_table.get(table.name)
-        finished = way is not None and way.way == "materialise"
-        hot = way.hot if way is not None else 0
-        rows += _finished_bytes(table) if finished else table.nbytes + hot * table.dim * _FLOAT_BYTES
-    return rows + dense_bytes(model)
-
-
-def _finished_bytes(table: Table) -> int:
-    return table.rows * table.dim * _FLOAT_BYTES
-
-
 def _rounded_to(model: Model) -> RowDtype | None:
     """The rows' type when it is one for all tables, all of them stored."""
     dtypes = {table.format.dtype for table in model.tables}
@@ -289,6 +252,11 @@ def _rooms(platforms: Mapping[str, Platform], memory: Mapping[str, int]) -> dict
             "explore", f"there is no platform '{unknown[0]}' to give memory to", f"There are: {', '.join(platforms)}."
         )
     return {name: memory.get(name) or _global_bytes(each) for name, each in platforms.items()}
+
+
+def _identity(machine: Platform) -> str:
+    # What is probed varies a little, clock rates for instance.
+    return machine.machine if machine.source == "probed" else machine.digest()
 
 
 def _global_bytes(machine: Platform) -> int:
