@@ -1,4 +1,4 @@
-"""How much slower is what `auto` chose than the best of all that could have been chosen?"""
+"""How much slower is what `auto` chose and a rehearsal settled than the best of all that could have been chosen?"""
 
 from __future__ import annotations
 

@@ -98,7 +98,8 @@ def run_independence_bench(options: IndependenceOptions, progress: Progress | No
     tables = SharedTables(shape.model, options.pages, options.seed, progress)
     features = [feature.name for feature in shape.model.features]
     workloads = {law: shape.workload(options.batch, distributions.parse(law, features), law) for law in options.ids}
-    worst = ours.planned(shape.model, machine, Objective(tuple(workloads.values()), aim="worst"), "auto")
+    every = Objective(tuple(workloads.values()), aim="worst")
+    worst = ours.settled(shape.model, machine, every, Weights(tables.tables))
     missing: dict[str, str] = {}
     laws, placement = [], ""
     for done, (law, workload) in enumerate(workloads.items()):
@@ -133,7 +134,7 @@ def _measured(
     trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
     lengths = tuple(int(factor) for factor in shape.pooling_factors)
     setup = Setup(shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages)
-    own = ours.planned(shape.model, machine, Objective((workload,)), "auto")
+    own = ours.settled(shape.model, machine, Objective((workload,)), Weights(tables.tables))
     with ExitStack() as stack:
         engines: dict[str, Engine] = {}
         for name, plan in ((WORST, worst), (OWN, own)):

@@ -57,11 +57,11 @@ class Bound:
 def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
     """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
     platform = restrict(load(options.platform or "cpu"), options.threads)
-    plan = planned(setup.model, platform, Objective((workload,)), options.planner, options.strategies)
+    objective, weights = Objective((workload,)), Weights(setup.tables)
     if options.rehearse and options.planner == "auto":
-        plan = api.rehearse(
-            setup.model, plan, Weights(setup.tables), platform=platform, allow=options.strategies or None
-        )
+        plan = settled(setup.model, platform, objective, weights, options.strategies)
+    else:
+        plan = planned(setup.model, platform, objective, options.planner, options.strategies)
     dense = {} if setup.joint is None else dlrm.parameters(setup.model)
     executable = bound(setup.model, plan, Weights(setup.tables, dense), platform)
     return Bound(plan, platform, executable, str(executable.isa))
@@ -72,6 +72,14 @@ def planned(
 ) -> Plan:
     """A plan for the whole of `platform`."""
     return api.plan(model, platform, objective, planner=planner, allow=strategies or None)
+
+
+def settled(
+    model: Model, platform: Platform, objective: Objective, weights: Weights, strategies: tuple[str, ...] = ()
+) -> Plan:
+    """A plan by `auto` whose finalists were timed with `weights`."""
+    plan = planned(model, platform, objective, "auto", strategies)
+    return api.rehearse(model, plan, weights, platform=platform, allow=strategies or None)
 
 
 def bound(model: Model, plan: Plan, weights: Weights, platform: Platform) -> Any:
