@@ -39,6 +39,10 @@ def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress
         workloads = [w for w in plan.objective.workloads if plan.bucket(w.batch) == bucket]
         if not workloads or bucket.fused is not None:
             buckets.append(bucket)
+            if workloads:
+                notes.append(
+                    f"Batch {_sizes(workloads)}: fused with the interaction, so there was nothing to rehearse."
+                )
             continue
         found = finalists(bucket, pricer, workloads)
         seconds = _timed(found, pricer, workloads, weights, bind)
@@ -69,6 +73,9 @@ def _timed(
 
 
 def _note(workloads: Sequence[Workload], best: str, seconds: Mapping[str, float]) -> str:
-    sizes = ", ".join(str(batch) for batch in sorted({workload.batch for workload in workloads}))
     times = ", ".join(f"{name} {taken * 1e6:.1f} us" for name, taken in seconds.items())
-    return f"Batch {sizes}, timed here: {best} ({times})."
+    return f"Batch {_sizes(workloads)}, timed here: {best} ({times})."
+
+
+def _sizes(workloads: Sequence[Workload]) -> str:
+    return ", ".join(str(batch) for batch in sorted({workload.batch for workload in workloads}))

@@ -32,6 +32,18 @@ def lower_bounds(
     return {workload.name: _lower_bound(pricer, classes, able, workload) for workload in workloads}
 
 
+def _products_s(pricer: Pricer, classes: Classes, workload: Workload) -> float:
+    """Seconds on the best core of the interaction's products, which every plan makes."""
+    if not pricer.joining.present:
+        return 0.0
+    found = []
+    for cores in classes.cores:
+        works = pricer.joining.works({cores[0]: float(workload.batch)}, 0)
+        (estimate,) = pricer.loads({cores[0]: [works[cores[0]]]})[cores[0]]
+        found.append(estimate.breakdown.get("products", 0.0))
+    return min(found)
+
+
 def _lower_bound(pricer: Pricer, classes: Classes, able: Mapping[str, Sequence[Option]], workload: Workload) -> float:
     platform = pricer.problem.platform
     cores = len(platform.cores)
@@ -43,7 +55,7 @@ def _lower_bound(pricer: Pricer, classes: Classes, able: Mapping[str, Sequence[O
         for feature, found in able.items()
     }
     room_bytes = Room(platform).local_bytes
-    busy = max(_charged(ways, rent, room_bytes) for rent in _rents(ways))
+    busy = max(_charged(ways, rent, room_bytes) for rent in _rents(ways)) + _products_s(pricer, classes, workload)
     longest = max(min(piece for _, piece, _ in found) for found in ways.values())
     alone = pricer.cost.total(platform, {core.id: () for core in platform.cores[:1]}).seconds
     if cores == 1:

@@ -13,7 +13,7 @@ from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.planner.explain import explain
 from recsmith.spec import Estimate, Measurement, Model, Plan, Platform, Problem, Workload
 
-from .content import Case, Check, Content, CoreLine, Segment, Source, TableLine, Timing
+from .content import INTERACTION, Case, Check, Content, CoreLine, Segment, Source, TableLine, Timing
 from .observe import Observed
 from .parts import whole_problem
 
@@ -38,7 +38,8 @@ def assemble(
     """
     workload = largest(made)
     problem = whole_problem(model, platform, workload)
-    priced = Pricer(problem, api.strategies(), COSTS["fitted"]()).price(made.bucket(workload.batch), workload)
+    pricer = Pricer(problem, api.strategies(), COSTS["fitted"]())
+    priced = pricer.price(made.bucket(workload.batch), workload)
     bounds = [found.lower_bound_s for found in made.predicted if found.workload == workload.name]
     return Content(
         title=f"{model.name}: what runs where, and how fast",
@@ -47,7 +48,7 @@ def assemble(
         planner=made.planner,
         batch=workload.batch,
         tables=_tables(model, made, workload, observed, _reasons(made, api.problem(model, platform, made.objective))),
-        cores=_cores(priced, observed),
+        cores=_cores(priced, observed, joined=pricer.joining.present),
         lower_bound_s=bounds[0] if bounds else 0.0,
         cases=tuple(_case(record) for record in lookups),
         latency=tuple(latency),
@@ -102,12 +103,14 @@ def _tables(
     return tuple(lines)
 
 
-def _cores(priced: Priced, observed: Observed | None) -> tuple[CoreLine, ...]:
+def _cores(priced: Priced, observed: Observed | None, *, joined: bool) -> tuple[CoreLine, ...]:
+    """Each core's segments; with an interaction to compute (`joined`), that is what the last stage ends in."""
     segments: dict[str, list[Segment]] = defaultdict(list)
-    for stage in priced.stages:
+    for at, stage in enumerate(priced.stages, 1):
+        others = INTERACTION if joined and at == len(priced.stages) else "adding up"
         for core, parts in stage.items():
             for placement, estimate in parts:
-                name = placement.shard.table if placement else "adding up"
+                name = placement.shard.table if placement else others
                 flow = placement.strategy if placement else "other"
                 owned = placement is not None and len(placement.cores) == 1
                 segments[core].append(Segment(core, name, flow, estimate.seconds, owned))

@@ -34,8 +34,11 @@ class TableLine(Record, frozen=True):
     why: str = ""
 
 
+INTERACTION = "interaction"
+
+
 class Segment(Record, frozen=True):
-    """The part of a core's busy time that one table takes."""
+    """The part of a core's busy time that one table takes, or what is no table's: adding up, the interaction."""
 
     core: str
     table: str

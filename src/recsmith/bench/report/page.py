@@ -10,7 +10,7 @@ from recsmith.bench.units import show_bytes, show_count, show_seconds
 from recsmith.spec import Estimate, Measurement
 
 from .agreement import Pair, agreement, typical_error
-from .content import Case, Content, Source, TableLine
+from .content import INTERACTION, Case, Content, Source, TableLine
 from .cores import core_map
 from .engines import OURS, bars, curves, is_ours
 from .tables import table_sizes
@@ -157,7 +157,9 @@ def _cores(content: Content) -> str:
         "Full colour: the core owns the table. Pale: the table's look-ups are shared with other cores."
     )
     if any(core.measured for core in content.cores):
-        words += f" The thin bar is what was seen {pill('measured')} when the core worked alone, the call included."
+        words += f" The thin bar is what was seen {pill('measured')} when the core worked alone, the call included"
+        joined = any(segment.table == INTERACTION for core in content.cores for segment in core.segments)
+        words += ", without the interaction." if joined else "."
     return _section("Who holds what", words, _legend(names) + core_map(content.cores, content.lower_bound_s))
 
 
