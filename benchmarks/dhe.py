@@ -9,10 +9,18 @@ from where import results, say
 
 from recsmith.bench import records
 from recsmith.bench.dhe import DheOptions, DheRecord, run_dhe_bench
+from recsmith.bench.report.caches import drawn
 
 QUESTIONS = {
     "unique": DheOptions(),
     "zipf": DheOptions(ids="zipf:1.05", shares=(0.0001, 0.001, 0.01, 0.03, 0.1), materialise=True),
+    "mp-cache": DheOptions(
+        ids="zipf:1.05",
+        shares=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        centroids=(16, 64, 256, 1024),
+        materialise=True,
+        rounds=15,
+    ),
     "kaggle": DheOptions("criteo_kaggle", ids="uniform", rounds=8),
     "kaggle-zipf": DheOptions("criteo_kaggle", ids="zipf:1.05", rounds=8),
 }
@@ -32,6 +40,9 @@ def main() -> None:
             record = run_dhe_bench(options, say)
             records.append(results("dhe"), record)
             show(question, record)
+            if question == "mp-cache":
+                picture = results("dhe").with_name(f"mp_cache_{threads}.svg")
+                picture.write_text(drawn(record))
 
 
 def show(question: str, record: DheRecord) -> None:
@@ -46,6 +57,7 @@ def show(question: str, record: DheRecord) -> None:
         print(
             f"  {cell.engine:14} {cell.median_s * 1e3:8.3f} ms  {torch / cell.median_s:7.2f}x torch"
             f"  hits {cell.hit_rate:6.1%}  computes {cell.computed:6.0f} rows  worst {cell.worst:.1e}"
+            f"  error {cell.error:.1e}"
         )
 
 

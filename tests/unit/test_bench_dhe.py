@@ -1,10 +1,14 @@
 """The benchmark of deep hash embeddings, on tables small enough for a test."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from recsmith.bench.dhe import DheOptions, DheRecord, run_dhe_bench
 from recsmith.bench.plain_dhe import PlainDhe
+from recsmith.bench.report.caches import drawn
 from recsmith.data.hot import most_asked
 from recsmith.reference import computed_rows
 from recsmith.representations import build
@@ -52,3 +56,15 @@ def test_plain_torch_is_the_published_formula():
 def test_ids_asked_for_most_come_first_and_ties_by_number(count, wanted):
     found = most_asked(np.array([9, 7, 2, 7, 2, 7]), 10, count).tolist()
     assert found == wanted if wanted is not None else sorted(found) == list(range(10))
+
+
+def test_the_picture_of_caches_shows_every_size_and_every_number_of_centroids():
+    options = DheOptions(rows=4000, ids="zipf:1.3", batch=64, dhe=SMALL, dim=5, shares=(0.01, 0.1), rounds=2)
+    record = run_dhe_bench(replace(options, centroids=(4, 16), materialise=True))
+    cells = {cell.engine: cell for cell in record.cells}
+    assert cells["centroids 4"].error > 1e-3 > 1e-5 > cells["cache 1.00%"].error
+    assert cells["centroids 4"].hit_rate == cells["cache 1.00%"].hit_rate
+    assert abs(cells["cache 10.00%"].expected_hits - cells["cache 10.00%"].hit_rate) < 0.1
+    svg = drawn(record)
+    ElementTree.fromstring(svg)
+    assert all(f'data-tip="{name}: ' in svg for name in cells if name.startswith(("cache", "centroids")))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from recsmith.data.readers import BadRows, Tally
 from recsmith.data.readers.batches import assemble, rechunk
 from recsmith.data.readers.rows import Rows
 from recsmith.data.store import with_labels
-from recsmith.spec import Batch, Model, Progress, Record, Weights, Workload
+from recsmith.spec import Batch, Model, Progress, Record, Serving, Weights, Workload
 from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 
@@ -53,6 +53,8 @@ def evaluate(
     bad_rows: BadRows = "error",
     resamples: int = 200,
     limit: int = 0,
+    serving: Sequence[Serving] = (),
+    profile: Mapping[str, NDArray[np.int64]] | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Accuracy, AUC and logloss of an artifact, or of the model in a folder written by `train`, streamed.
@@ -62,6 +64,7 @@ def evaluate(
         engine: `recsmith` serves the model as `predict` does; `torch` runs the module that was trained.
         resamples: for the bootstrap intervals.
         limit: > 0: the first so many samples only.
+        serving, profile: how computed tables are served, as `plan` and `compile` take them.
 
     Raises:
         FormatError, CheckpointError: data or model cannot be read.
@@ -72,7 +75,7 @@ def evaluate(
     source, tally = sources.parse(data), Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
     scores, labels = [], []
-    with _Predictor(model, weights, engine) as predict:
+    with _Predictor(model, weights, engine, serving, profile) as predict:
         for rows in rechunk(_good(source, tally, limit), _BATCH):
             batch, clicks_B = assemble(rows, model, maps, tally)
             assert clicks_B is not None
@@ -88,8 +91,17 @@ def evaluate(
 class _Predictor:
     """Batches to click probabilities [B], while its `with` block lasts."""
 
-    def __init__(self, model: Model, weights: Weights, engine: Engine) -> None:
+    def __init__(
+        self,
+        model: Model,
+        weights: Weights,
+        engine: Engine,
+        serving: Sequence[Serving],
+        profile: Mapping[str, NDArray[np.int64]] | None,
+    ) -> None:
         self._model, self._weights, self._engine = model, weights, engine
+        self._serving = serving
+        self._options: dict[str, Any] = {} if profile is None else {"profile": profile}
 
     def __enter__(self) -> Callable[[Batch], NDArray[np.float32]]:
         if self._engine == "torch":
@@ -98,8 +110,8 @@ class _Predictor:
             module = TrainedDlrm(self._model, self._weights, codes_bytes=0).eval()
             return lambda batch: probabilities(module, batch)
         here = platform("cpu")
-        made = plan(self._model, here, Workload.uniform(self._model, _BATCH))
-        self._running = compile(self._model, made, self._weights, platform=here)
+        made = plan(self._model, here, Workload.uniform(self._model, _BATCH), serving=self._serving)
+        self._running = compile(self._model, made, self._weights, platform=here, **self._options)
         return lambda batch: self._running.run(batch).values
 
     def __exit__(self, *_: object) -> None:
