@@ -14,7 +14,7 @@ from recsmith.data import synthetic
 from recsmith.reference import lookup
 from recsmith.spec import Jagged, Model, Progress, Record, Workload
 
-from . import records
+from . import process, records
 from .dhe_engines import (
     DTYPES,
     DheOptions,
@@ -83,6 +83,7 @@ def run_dhe_bench(options: DheOptions, progress: Progress | None = None) -> DheR
     """
     import torch
 
+    allocator = process.keep_freed_memory()
     torch.set_num_threads(options.threads)
     held = held_of(options)
     engines = plain(held) | uncached(held, options) | finished(held, options)
@@ -93,7 +94,7 @@ def run_dhe_bench(options: DheOptions, progress: Progress | None = None) -> DheR
     for engine in engines.values():
         if engine.bound is not None:
             engine.bound.close()
-    run = records.Run(records.commit(), records.now(), held.platform.machine, options.threads)
+    run = records.Run(records.commit(), records.now(), held.platform.machine, options.threads, "", allocator)
     return DheRecord(run, options, cells, {name: timer.rates() for name, timer in probes.items()})
 
 
