@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from recsmith.bench.units import show_bytes, show_count
@@ -12,7 +13,7 @@ from .output import Output, grid, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from recsmith.spec import Model
+    from recsmith.spec import Feature, Model, Table
 
 
 def run(directory: Artifact, *, as_json: Json = False) -> None:
@@ -37,28 +38,27 @@ def _summary(model: Model, dense: int) -> dict[str, object]:
                 "table": table.name,
                 "rows": table.rows,
                 "dim": table.dim,
-                "format": table.format.dtype,
+                "format": _held(table),
                 "bytes": table.nbytes,
                 "pooling": feature.pooling,
                 "ids": feature.id_map.kind,
                 "out_of_range": feature.id_map.out_of_range,
             }
             for feature in model.features
-            for table in [model.table_of(feature)]
+            for table in _read(model, feature)
         ],
     }
 
 
 def _render(console: Console, model: Model, dense: int) -> None:
     lines = grid("feature", "table", ">rows", ">dim", "format", ">bytes", ">share", "pooling", "ids", "outside")
-    for feature in model.features:
-        table = model.table_of(feature)
+    for feature, table in ((each, table) for each in model.features for table in _read(model, each)):
         lines.add_row(
             plain(feature.name),
             plain(table.name),
             show_count(table.rows),
             str(table.dim),
-            table.format.dtype,
+            _held(table),
             show_bytes(table.nbytes),
             f"{table.nbytes / model.nbytes:.1%}",
             feature.pooling,
@@ -74,4 +74,24 @@ def _render(console: Console, model: Model, dense: int) -> None:
 
 
 def _parameters(model: Model) -> int:
-    return sum(table.rows * table.dim for table in model.tables)
+    return sum(
+        table.rows * table.dim if table.computed is None else sum(prod(part.shape) for part in table.parameters)
+        for table in model.tables
+    )
+
+
+def _read(model: Model, feature: Feature) -> list[Table]:
+    """The table that a feature reads, and the one beside it."""
+    return [model.table(name) for name in (feature.table, feature.beside) if name is not None]
+
+
+def _held(table: Table) -> str:
+    """The format of stored rows, or what rows are computed by."""
+    from recsmith.spec import Dhe
+
+    match table.computed:
+        case None:
+            return table.format.dtype
+        case Dhe() as dhe:
+            return f"dhe {'-'.join(map(str, dhe.widths(table.dim)))}"
+    return type(table.computed).__struct_config__.tag
