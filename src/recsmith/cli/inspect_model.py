@@ -94,4 +94,4 @@ def _held(table: Table) -> str:
             return table.format.dtype
         case Dhe() as dhe:
             return f"dhe {'-'.join(map(str, dhe.widths(table.dim)))}"
-    return type(table.computed).__struct_config__.tag
+    return str(type(table.computed).__struct_config__.tag)
