@@ -30,9 +30,9 @@ ALL = {name: STRATEGIES[name]() for name in STRATEGIES}
 COST = FittedCost()
 
 
-def problem(kind="dot", pooling="sum", batch=2048, cores=2) -> Problem:
+def problem(kind="dot", pooling="sum", batch=2048, cores=2, rows=3000) -> Problem:
     names = [f"f{i}" for i in range(6)]
-    tables = tuple(Table(name.upper(), 3000 * 7**i, 16) for i, name in enumerate(names))
+    tables = tuple(Table(name.upper(), rows * 7**i, 16) for i, name in enumerate(names))
     features = tuple(Feature(name, name.upper(), pooling if i == 0 else "sum") for i, name in enumerate(names))
     model = Model(
         "m",
@@ -123,3 +123,12 @@ def test_fusing_changes_nothing_else():
     made = fused(symmetric, pricer)
     kept = [(p.feature, p.shard, p.cores, p.strategy) for p in symmetric.stages[0].placements]
     assert [(p.feature, p.shard, p.cores, p.strategy) for p in made.stages[0].placements] == kept
+
+
+@pytest.mark.parametrize("rows", [1, 3000])
+@pytest.mark.parametrize("batch", [1, 64, 2048])
+@pytest.mark.parametrize("cores", [1, 2, 6])
+def test_no_fused_plan_is_faster_than_the_bound(rows, batch, cores):
+    of = problem(batch=batch, cores=cores, rows=rows)
+    bounds = [p.lower_bound_s for p in planned("auto", of).predicted]
+    assert 0 < bounds[0] <= planned("fused", of).predicted[0].total.seconds * (1 + 1e-9)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from msgspec.structs import replace
 
@@ -18,11 +17,18 @@ from recsmith.spec import Estimate, Popularity, Tuning, Work, Workload
 from .candidates import Classes, Option, shards_of
 from .evaluate import Pricer
 from .room import Room
+from .writing import BLOCK
 
 Way = tuple[float, float, int]
 """Seconds of all pieces, seconds of the longest, bytes of private memory."""
 
 _RENTS_TRIED = 40
+_WRITINGS = (
+    Tuning(stores="regular"),
+    Tuning(stores="stream"),
+    Tuning(stores="regular", block=BLOCK),
+    Tuning(stores="stream", block=BLOCK),
+)
 
 
 def lower_bounds(
@@ -66,15 +72,14 @@ def _lower_bound(pricer: Pricer, classes: Classes, able: Mapping[str, Sequence[O
 
 
 def _alone(pricer: Pricer, classes: Classes, option: Option, workload: Workload, *, sole_reader: bool) -> Way:
-    """The option with the machine to itself, stores as they suit it best.
+    """The option with the machine to itself, written in the way that suits it best, or kept for the interaction.
 
     A feature whose table others read too may find rows in the cache that they brought there, so all of its own
     count as found at once, and its private memory as paid by them.
     """
     candidate = option.candidate
-    stores: tuple[Literal["regular", "stream"], ...] = ("regular", "stream")
-    by_stores = []
-    for kind in stores:
+    by_way = []
+    for tuning in _WRITINGS:
         works = [
             pricer.work(
                 candidate.feature,
@@ -82,14 +87,17 @@ def _alone(pricer: Pricer, classes: Classes, option: Option, workload: Workload,
                 candidate.strategy,
                 workload.batch / candidate.split,
                 workload,
-                Tuning(stores=kind),
+                tuning,
                 interleaved=False,
             )
             for shard in shards_of(pricer, candidate)
             for _ in range(candidate.split)
         ]
-        by_stores.append(_best_class(pricer, classes, works if sole_reader else [_found_at_once(w) for w in works]))
-    seconds, longest = (min(way) for way in zip(*by_stores, strict=True))
+        works = works if sole_reader else [_found_at_once(work) for work in works]
+        by_way.append(_best_class(pricer, classes, works))
+        if pricer.joining.present:
+            by_way.append(_best_class(pricer, classes, [pricer.kept_near(work) for work in works]))
+    seconds, longest = (min(way) for way in zip(*by_way, strict=True))
     return seconds, longest, option.all_local_bytes if sole_reader else 0
 
 

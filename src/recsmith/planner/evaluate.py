@@ -190,12 +190,10 @@ class Pricer:
         counts = _samples(first.samples, len(first.cores), workload.batch)
         samples = {core: float(count) for core, count in zip(first.cores, counts, strict=True) if count > 0}
         works = self.joining.works(samples, vectors - len(bucket.stages[-1].placements))
-        near: dict[str, Load] = {
-            core: [(p, self._kept_near(work)) for p, work in parts] for core, parts in last.items()
-        }
+        near: dict[str, Load] = {core: [(p, self.kept_near(work)) for p, work in parts] for core, parts in last.items()}
         return [*before, {core: [*parts, (None, works[core])] for core, parts in near.items()}]
 
-    def _kept_near(self, work: Work) -> Work:
+    def kept_near(self, work: Work) -> Work:
         """`work` without its output; the same object for the same one."""
         if id(work) not in self._near:
             self._near[id(work)] = (work, msgspec.structs.replace(work, written_bytes=0.0, interleaved=False))
