@@ -7,9 +7,11 @@ from test_plan_planners import ALL, problem_of
 from recsmith import api
 from recsmith.calibration import rehearsal
 from recsmith.cost.fitted import FittedCost
+from recsmith.planner.arbitrary import arbitrary
 from recsmith.planner.auto import Auto
 from recsmith.planner.evaluate import Pricer
 from recsmith.planner.finalists import PREDICTED, finalists
+from recsmith.planner.symmetric import Symmetric
 from recsmith.spec import Feature, MixedDimension, Model, Objective, Plan, PlanError, Table, Weights, Workload, check
 from recsmith.testing.machines import cached_machine, scratchpad_machine
 
@@ -34,6 +36,15 @@ def test_finalists_differ_and_are_valid():
     assert {len(each.cores) for each in found.values()} == {1, 2}
 
 
+def test_the_symmetric_mapping_is_a_finalist_of_every_other():
+    problem = problem_of(platform=cached_machine(2), batches=(2048,))
+    pricer = Pricer(problem, ALL, FittedCost())
+    owned = arbitrary(problem, ALL, FittedCost(), seed=1).bucket(2048)
+    found = finalists(owned, pricer, problem.objective.workloads)
+    assert found[PREDICTED] == owned
+    assert found["symmetric"].stages == Symmetric().plan(problem, ALL, FittedCost()).bucket(2048).stages
+
+
 def test_the_fastest_finalist_is_taken_and_the_limit_of_its_bucket_stays(monkeypatch):
     problem = problem_of(platform=cached_machine(2), batches=(64, 2048))
     plan, made = rehearse(problem, monkeypatch, {"feature by feature past the caches, all cores": 0.5})
@@ -49,11 +60,11 @@ def test_what_was_predicted_stays_when_nothing_is_clearly_faster(monkeypatch):
     assert made.buckets == plan.buckets
 
 
-def test_cores_that_have_to_stage_rows_have_no_other_finalists():
+def test_cores_that_have_to_stage_rows_do_not_take_them_row_by_row():
     problem = problem_of(sizes=[400_000], platform=scratchpad_machine(2))
     pricer = Pricer(problem, {name: ALL[name] for name in ("gm_ub",)}, FittedCost())
     bucket = Auto().plan(problem, {"gm_ub": ALL["gm_ub"]}, FittedCost()).bucket(2048)
-    assert set(finalists(bucket, pricer, problem.objective.workloads)) == {PREDICTED}
+    assert set(finalists(bucket, pricer, problem.objective.workloads)) <= {PREDICTED, "symmetric"}
 
 
 def test_a_rehearsed_plan_looks_up_the_same_rows():

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from recsmith.spec import Bucket, Placement, PlanError, Strategy, Workload
 
 from .evaluate import Pricer
+from .greedy import symmetric_or_none
 from .symmetric import replicated
 from .writing import in_order, mapped, past_caches
 
@@ -21,17 +22,19 @@ FEW_SAMPLES = 512
 
 
 def finalists(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> dict[str, Bucket]:
-    """`bucket`, and every way of writing of the symmetric mapping row by row; those that are different, by name."""
+    """`bucket`, the symmetric mapping as it is planned and, row by row, in every way of writing; those that differ."""
     cores = [core.id for core in pricer.problem.platform.cores]
     crews = {"all cores": cores}
     if len(cores) > 1 and max(workload.batch for workload in workloads) <= FEW_SAMPLES:
         crews["one core"] = cores[:1]
     by_rows = Pricer(pricer.problem, row_strategies(pricer), pricer.cost)
-    found = {PREDICTED: bucket}
+    ways = {} if (even := symmetric_or_none(pricer, workloads)) is None else {"symmetric": even}
     for crew, ids in crews.items():
-        for name, way in _ways(by_rows, ids, workloads).items():
-            if all(way.stages != other.stages for other in found.values()):
-                found[f"{name}, {crew}"] = replace(way, batch_up_to=bucket.batch_up_to)
+        ways |= {f"{name}, {crew}": way for name, way in _ways(by_rows, ids, workloads).items()}
+    found = {PREDICTED: bucket}
+    for name, way in ways.items():
+        if all(way.stages != other.stages for other in found.values()):
+            found[name] = replace(way, batch_up_to=bucket.batch_up_to)
     return found
 
 
