@@ -67,12 +67,16 @@ def _grid(asked: argparse.Namespace) -> Iterator[LookupOptions]:
 def _line(options: LookupOptions, record: records.LookupRecord) -> str:
     ours = next(case for case in record.cases if case.engine == "recsmith")
     case = record.case
+    others = {
+        record.best_peer: record.ratio_to_best_peer,
+        f"{record.best_op_peer} (operators)": record.ratio_to_best_op_peer,
+        "eager PyTorch": record.ratio_to_default,
+        "symmetric": record.ratio_to_symmetric,
+    }
+    ratios = ", ".join(f"{ratio:.2f}x {name}" for name, ratio in others.items() if ratio)
     return (
         f"{record.workload}{records.with_interaction(case)} dim {'/'.join(map(str, case.dims))} {case.dtype} "
-        f"b{case.batch} {case.ids} {options.threads} threads: {ours.median_s * 1e6:.1f} us, "
-        f"{record.ratio_to_best_peer or 0:.2f}x {record.best_peer}, "
-        f"{record.ratio_to_best_op_peer or 0:.2f}x {record.best_op_peer} (operators), "
-        f"{record.ratio_to_default or 0:.2f}x eager PyTorch, {record.ratio_to_symmetric or 0:.2f}x symmetric, "
+        f"b{case.batch} {case.ids} {options.threads} threads: {ours.median_s * 1e6:.1f} us, {ratios}, "
         f"{record.share_of_bound or 0:.0%} of the bound, predicted {(record.predicted_s or 0) * 1e6:.1f} us"
     )
 

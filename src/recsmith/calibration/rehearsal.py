@@ -18,8 +18,9 @@ from recsmith.spec import Bucket, Plan, Progress, Weights, Workload
 from .overheads import Bind
 from .whole import batches_from_far, seconds_in_turns
 
-WORTH_IT = 0.97
+WORTH_IT = 0.95
 """What was predicted stays unless something else takes less than this part of its time."""
+_TRIES = 21
 
 
 def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress: Progress | None = None) -> Plan:
@@ -62,7 +63,7 @@ def _timed(
     plans = [drafted(pricer, "rehearsal", (replace(bucket, batch_up_to=None),)) for bucket in found.values()]
     executables = [bind(model, plan, weights, platform=platform, pages="borrow") for plan in plans]
     try:
-        spent = {w.name: seconds_in_turns(executables, batches_from_far(model, w)) for w in workloads}
+        spent = {w.name: seconds_in_turns(executables, batches_from_far(model, w), _TRIES) for w in workloads}
     finally:
         for executable in executables:
             executable.close()

@@ -11,6 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
+from random import Random
 from statistics import median
 from typing import Literal
 
@@ -210,16 +211,22 @@ def batches_from_far(model: Model, workload: Workload) -> list[Jagged]:
     return synthetic.batches(model, workload, max(4, count), seed=1, lengths="exact")
 
 
-def seconds_in_turns(executables: Sequence[Executable], pool: Sequence[Jagged]) -> list[float]:
-    """Median seconds of a call to each, in turns; each goes on for a while before, until all its cores are awake."""
+def seconds_in_turns(executables: Sequence[Executable], pool: Sequence[Jagged], tries: int = _TRIES) -> list[float]:
+    """Median seconds of a call to each, in turns of changing order, so that nobody always follows the same one.
+
+    Each goes on for a while before it counts, until all its cores are awake.
+    """
     ids = itertools.cycle(pool)
-    tries: list[list[float]] = [[] for _ in executables]
+    spent: list[list[float]] = [[] for _ in executables]
     calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3))) for executable in executables]
-    for _ in range(_TRIES):
-        for executable, count, spent in zip(executables, calls, tries, strict=True):
-            _time(executable, ids, count)
-            spent.append(_time(executable, ids, count))
-    return [median(spent) for spent in tries]
+    order = list(range(len(executables)))
+    random = Random(0)
+    for _ in range(tries):
+        random.shuffle(order)
+        for at in order:
+            _time(executables[at], ids, calls[at])
+            spent[at].append(_time(executables[at], ids, calls[at]))
+    return [median(taken) for taken in spent]
 
 
 def _time(executable: Executable, ids: Iterator[Jagged], calls: int) -> float:
