@@ -48,7 +48,7 @@ def main() -> None:
             f"{name} {seconds * 1e6:.1f} us" for name, seconds in times.items() if name not in (WORST, OWN)
         )
         print(
-            f"{law.ids.partition('/')[0]}: worst-case plan {times[WORST] * 1e6:.1f} us, plan for the law "
+            f"{law.ids}: worst-case plan {times[WORST] * 1e6:.1f} us, plan for the law "
             f"{times[OWN] * 1e6:.1f} us ({law.worst_over_own:.2f}x), busiest core {law.busiest_over_mean:.2f} of the "
             f"mean; {said}"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -161,19 +162,23 @@ def _measured(
 
 
 def _peers(peer: str, setup: Setup, stack: ExitStack, missing: dict[str, str]) -> dict[str, Engine]:
+    """The rival's engines that can be made here; the others go to `missing` with the reason."""
     found: dict[str, Engine] = {}
     try:
         makers: Sequence[Callable[[Setup], Any]] = PEERS[peer]
-        for make in makers:
-            engine = make(setup)
-            stack.callback(engine.close)
-            found[engine.name] = engine
-    except RecsmithError:
+    except RecsmithError as error:
         if peer not in PEERS.names():
             raise
-        missing[peer] = "not installed"
-    except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
-        missing[peer] = f"{type(error).__name__}: {error}"
+        missing[peer] = error.problem
+        return found
+    for make in makers:
+        try:
+            engine = make(setup)
+        except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
+            missing[getattr(make, "name", peer)] = f"{type(error).__name__}: {error}"
+            continue
+        stack.callback(engine.close)
+        found[engine.name] = engine
     return found
 
 
@@ -201,7 +206,13 @@ def _law(law: str, cases: tuple[records.EngineCase, ...], workload: Workload, wo
     medians = {case.engine: case.median_s for case in cases}
     busy = next(p for p in worst.predicted if p.workload == workload.name and p.batch == workload.batch).core_seconds
     mean = math.fsum(busy.values()) / max(1, len(busy))
-    return LawCase(law, cases, medians[WORST] / medians[OWN], max(busy.values()) / mean if mean else 1.0)
+    return LawCase(_named(law), cases, medians[WORST] / medians[OWN], max(busy.values()) / mean if mean else 1.0)
+
+
+def _named(law: str) -> str:
+    """The law as a record has it: of a trace, the file's name without this machine's folders."""
+    kind, _, argument = law.partition(":")
+    return f"trace:{Path(argument).name}" if kind == "trace" else law
 
 
 def _spread(laws: Sequence[LawCase]) -> dict[str, float]:

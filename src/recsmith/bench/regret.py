@@ -53,7 +53,6 @@ class RegretOptions(Record, frozen=True):
     threads: int = 2
     fuse: Literal["none", "dot"] = "none"
     arbitrary: int = 20
-    platform: str | None = None
     pages: Page = "huge"
     max_bytes: int = 4_000_000_000
     rounds: int = 24
@@ -145,7 +144,7 @@ def _case(
     workload = shape.workload(batch, distributions.parse(law, features), law)
     plans, same_as = _distinct(_plans(options, shape, tables, workload, machine), batch)
     seconds, placement = _measured(options, shape, tables, workload, plans, machine)
-    best, (regret, low, high) = compared(seconds, same_as.get(CHOSEN, CHOSEN), options.seed)
+    best, (regret, low, high) = compared(seconds, CHOSEN, options.seed)
     medians = {name: median(spent) for name, spent in seconds.items()}
     return RegretCase(shape.file.name, law, batch, medians, same_as, best, regret, low, high), placement
 
