@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from recsmith.data import distributions, shapes, synthetic
+from recsmith.data import distributions, shapes
 from recsmith.platforms import load, restrict
 from recsmith.spec import Jagged, Objective, Plan, Platform, Progress, Record, RecsmithError, Weights, Workload
 from recsmith.spec.platform import Page
@@ -24,12 +24,10 @@ from .engine import Engine, Setup
 from .peers import PEERS
 from .result import engine_case
 from .tables import SharedTables
+from .turns import in_turns, trial_batches
 
 LAWS = ("uniform", "zipf:0.8", "zipf:1.05", "zipf:1.2", "fixed")
 WORST, OWN = "recsmith[worst-case plan]", "recsmith[plan for the law]"
-
-_TRIAL_BATCHES = 24
-_MOST_ID_BYTES = 1 << 29
 
 
 class IndependenceOptions(Record, frozen=True):
@@ -132,7 +130,7 @@ def _measured(
     missing: dict[str, str],
 ) -> tuple[tuple[records.EngineCase, ...], str]:
     """Every engine's time, and where threads were pinned."""
-    trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
+    trial = trial_batches(shape, workload, options)
     lengths = tuple(int(factor) for factor in shape.pooling_factors)
     setup = Setup(shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages)
     own = ours.settled(shape.model, machine, Objective((workload,)), Weights(tables.tables))
@@ -145,20 +143,13 @@ def _measured(
         for peer in options.against:
             engines.update(_peers(peer, setup, stack, missing))
         _check(engines, trial[0], shape, tables, missing)
-        pins = stack.enter_context(process.Pins(options.threads))
-        pool = rounds.Pool(trial)
-        calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
-        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
-        needed = min(rounds.batches_needed(calls, options.rounds), most)
-        pool = rounds.Pool(synthetic.batches(shape.model, workload, needed, options.seed))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
-        seconds = rounds.interleaved(samplers, options.rounds, before_round=pins.apply)
+        turns = in_turns(engines, shape, workload, trial, options)
         per_call = workload.batch * shape.lookups_per_sample
         cases = [
-            replace(engine_case(engines[name], spent, samplers[name], per_call), engine=name)
-            for name, spent in seconds.items()
+            replace(engine_case(engines[name], spent, turns.samplers[name], per_call), engine=name)
+            for name, spent in turns.seconds.items()
         ]
-        return tuple(cases), str(pins)
+        return tuple(cases), turns.placement
 
 
 def _peers(peer: str, setup: Setup, stack: ExitStack, missing: dict[str, str]) -> dict[str, Engine]:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any, Literal
 
-from recsmith.data import distributions, shapes, synthetic
+from recsmith.data import distributions, shapes
 from recsmith.platforms import restrict
 from recsmith.spec import Objective, Plan, Platform, Progress, Record, Weights, Workload
 from recsmith.spec.platform import Page
@@ -20,6 +20,7 @@ from recsmith.spec.platform import Page
 from . import expected, ours, process, records, rounds
 from .engine import Setup
 from .tables import SharedTables
+from .turns import in_turns, trial_batches
 
 SHAPES = (
     "huawei_25MB_like_guess",
@@ -32,9 +33,6 @@ SHAPES = (
 LAWS = ("uniform", "zipf:1.05", "fixed")
 BATCHES = (128, 512, 2048)
 PLANNERS = ("auto", "symmetric")
-
-_TRIAL_BATCHES = 24
-_MOST_ID_BYTES = 1 << 30
 
 Measure = Callable[[Platform], Platform]
 
@@ -192,7 +190,7 @@ def _measured(
     plans: Mapping[str, Plan],
     machine: Platform,
 ) -> tuple[dict[str, list[float]], str]:
-    trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
+    trial = trial_batches(shape, workload, options)
     lengths = tuple(int(factor) for factor in shape.pooling_factors)
     setup = Setup(shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages)
     wanted_BW = expected.pooled(shape.model, tables.tables, trial[0])
@@ -205,14 +203,8 @@ def _measured(
             problem = expected.disagreement(engines[name].output(engines[name].call(trial[0])), wanted_BW)
             if problem:
                 raise AssertionError(f"plan of '{name}' {problem}")
-        pins = stack.enter_context(process.Pins(options.threads))
-        pool = rounds.Pool(trial)
-        calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
-        needed = rounds.batches_needed(calls, options.rounds)
-        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
-        pool = rounds.Pool(synthetic.batches(shape.model, workload, min(needed, most), options.seed))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
-        return rounds.interleaved(samplers, options.rounds, before_round=pins.apply), str(pins)
+        turns = in_turns(engines, shape, workload, trial, options)
+        return turns.seconds, turns.placement
 
 
 def _planner_case(name: str, plan: Plan, batch: int, machine: Platform, seconds: Sequence[float]) -> PlannerCase:

@@ -17,24 +17,23 @@ import numpy as np
 
 from recsmith import api
 from recsmith.cost import COSTS
-from recsmith.data import distributions, shapes, synthetic
+from recsmith.data import distributions, shapes
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.platforms import restrict
 from recsmith.spec import Objective, Plan, PlanError, Platform, Progress, Record, RecsmithError, Weights, Workload
 from recsmith.spec.platform import Page
 from recsmith.strategies import STRATEGIES
 
-from . import dlrm, expected, ours, ours_joined, process, records, rounds
+from . import dlrm, expected, ours, ours_joined, process, records
 from .engine import Engine, Setup
 from .prediction import SHAPES
 from .tables import SharedTables
+from .turns import in_turns, trial_batches
 
 LAWS = ("uniform", "zipf:1.05")
 BATCHES = (128, 2048)
 CHOSEN, PREDICTED = "auto, rehearsed", "auto"
 
-_TRIAL_BATCHES = 24
-_MOST_ID_BYTES = 1 << 29
 _DRAWS = 4000
 
 
@@ -191,7 +190,7 @@ def _measured(
     machine: Platform,
 ) -> tuple[dict[str, list[float]], str]:
     """Each plan's seconds, one a round, and where threads were pinned."""
-    trial = synthetic.batches(shape.model, workload, _TRIAL_BATCHES, options.seed + 1)
+    trial = trial_batches(shape, workload, options)
     joint = None if options.fuse == "none" else dlrm.joint(shape.model, workload.batch, options.seed)
     lengths = tuple(int(factor) for factor in shape.pooling_factors)
     setup = Setup(
@@ -206,14 +205,8 @@ def _measured(
                 raise RecsmithError(
                     "bench", f"plan '{name}' {problem}", "This is a fault in recsmith: please report it."
                 )
-        pins = stack.enter_context(process.Pins(options.threads))
-        pool = rounds.Pool(trial)
-        calls = {name: rounds.calls_per_sample(engine, pool, options.sample_s) for name, engine in engines.items()}
-        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
-        needed = min(rounds.batches_needed(calls, options.rounds), most)
-        pool = rounds.Pool(synthetic.batches(shape.model, workload, needed, options.seed))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
-        return rounds.interleaved(samplers, options.rounds, before_round=pins.apply), str(pins)
+        turns = in_turns(engines, shape, workload, trial, options)
+        return turns.seconds, turns.placement
 
 
 def _engine(setup: Setup, plan: Plan, machine: Platform, stack: ExitStack) -> Engine:
