@@ -92,6 +92,10 @@ neon() {
 libfuzzer() {
   step "libFuzzer"
   command -v clang++ >/dev/null || { lacking clang++; return; }
+  # Distributions package the runtime apart from the compiler.
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+    clang++ -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null 2>/dev/null ||
+    { lacking "clang++'s sanitizer runtime (libclang-rt-dev)"; return; }
   build build-fuzz -DCMAKE_CXX_COMPILER=clang++ -DRECSMITH_SANITIZE=fuzzer-no-link,address,undefined
   clang++ -std=c++20 -O1 -g1 -Icsrc -DRECSMITH_LIBFUZZER -fsanitize=fuzzer,address,undefined csrc/tests/fuzz_kernels.cpp \
     $(find build-fuzz/CMakeFiles/recsmith_core.dir -name '*.o') -o build-fuzz/libfuzzer_kernels
