@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path as Folder
-
-from recsmith.spec import FormatError, Path, Record
+from recsmith.spec import Path, Record
 from recsmith.training.metrics import Quality
 
 from .candidates import Candidate
@@ -29,25 +27,6 @@ class Asked(Record, frozen=True):
     rooms: dict[str, int]
     queries: tuple[int, ...]
     planner: str
-
-    def claim(self, folder: Folder) -> None:
-        """Make `folder` this exploration's.
-
-        Raises:
-            FormatError: it holds another.
-        """
-        path = folder / ASKED_FILE
-        if not path.is_file():
-            self.save(path)
-            return
-        found = Asked.open(path)
-        if found != self:
-            names = [name for name in self.__struct_fields__ if getattr(found, name) != getattr(self, name)]
-            raise FormatError(
-                "explore",
-                f"'{folder}' holds an exploration with other {' and other '.join(names)}",
-                "Ask the same to resume it, choose another folder, or start over with --restart.",
-            )
 
 
 class LeftOut(Record, frozen=True):

@@ -34,7 +34,7 @@ from recsmith.spec import (
 
 from .candidates import Candidate, Original, opened
 from .compose import load, plan, platform
-from .explored import Asked, Explored, LeftOut
+from .explored import ASKED_FILE, Asked, Explored, LeftOut
 from .latency import measured, modelled
 from .training import MODEL_FOLDER
 from .ways import Ways, served_bytes, smallest, ways_within
@@ -101,7 +101,7 @@ def explore(
         tuple(sorted(set(queries))),
         planner,
     )
-    asked.claim(target)
+    asked.claim(target / ASKED_FILE, "explore", "an exploration")
     often = accesses(original.kept)
     objective = Objective(tuple(Workload(f"{data} x {query}", query, often) for query in asked.queries))
     run = _Exploration(original, target, asked, platforms, models, candidates, objective)

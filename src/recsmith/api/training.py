@@ -109,7 +109,7 @@ def train(
     model = _held(kept, how, source.kind, representation)
     torch.set_num_threads(threads or torch.get_num_threads())
     run = checkpoint.Run(how, model.digest(), kept.facts.fingerprint, torch.get_num_threads(), str(torch.__version__))
-    checkpoint.claim(target, run)
+    run.claim(target / checkpoint.RUN_FILE, "train", "a run")
     if (target / SUMMARY_FILE).is_file():
         return TrainSummary.open(target / SUMMARY_FILE)
     arrays = {table.name: build(table, 1000 * how.seed + at) for at, table in enumerate(model.tables)}

@@ -62,6 +62,29 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise FormatError("read", f"cannot open '{path}': {reason}", "Check the path.") from error
         return cls.from_json(text)
 
+    def claim(self, path: str | Path, op: str, holder: str) -> None:
+        """Save these settings at `path`, or find them there: what may be resumed later has to be asked the same.
+
+        Args:
+            op: who asks, for the error.
+            holder: what the folder holds then, such as "a run".
+
+        Raises:
+            FormatError: other settings are saved there; says which fields differ.
+        """
+        target = Path(path)
+        if not target.is_file():
+            self.save(target)
+            return
+        found = self.open(target)
+        if found != self:
+            names = [name for name in self.__struct_fields__ if getattr(found, name) != getattr(self, name)]
+            raise FormatError(
+                op,
+                f"'{target.parent}' holds {holder} with another {' and another '.join(names)}",
+                "Ask the same to resume it, choose another folder, or start over with --restart.",
+            )
+
     def digest(self) -> str:
         """Sixteen hexadecimal digits that stay the same across runs and machines for equal records."""
         return hashlib.sha256(_ENCODER.encode(self)).hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recsmith.spec import FormatError, Record
+from recsmith.spec import Record
 
 from .recipe import Recipe
 from .report import Report
@@ -42,27 +42,6 @@ class State:
     reports: list[Report] = field(default_factory=list)
     scores: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
-
-
-def claim(folder: Path, run: Run) -> None:
-    """Make `folder` this run's.
-
-    Raises:
-        FormatError: it holds another run.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RUN_FILE
-    if path.is_file():
-        found = Run.open(path)
-        if found != run:
-            names = [name for name in run.__struct_fields__ if getattr(found, name) != getattr(run, name)]
-            raise FormatError(
-                "train",
-                f"'{folder}' holds a run with another {' and another '.join(names)}",
-                "Give the same settings to resume it, choose another folder, or start over with --restart.",
-            )
-    else:
-        run.save(path)
 
 
 def write(folder: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer], state: State) -> None:
