@@ -2,4 +2,4 @@
 
 from recsmith.spec import Registry
 
-KERNELS = Registry("kernels", {"cpu": "recsmith.kernels.cpu:CpuKernels"})
+KERNELS = Registry("kernels", {"cpu": "recsmith.kernels.cpu:CpuKernels", "cuda": "recsmith.kernels.cuda:CudaKernels"})

@@ -1,0 +1,136 @@
+// Ids: where a bag's begin and end, which row each one is, and the sum of a bag by one or more groups of threads.
+#pragma once
+
+#include "row.cuh"
+
+#ifndef CHECKED
+#define CHECKED 1
+#endif
+
+struct Range {
+  i64 begin, end;
+};
+
+// Positions of the ids of bag number * batch + sample.
+DEVICE Range bag_of(const Ids& ids, const Feature& feature, i64 sample, bool wanted) {
+  const i64 at = (i64)feature.number * ids.batch + sample;
+  if (ids.offsets == nullptr) return {at, at + (wanted ? 1 : 0)};
+  return {load_index(ids.offsets + at, wanted), load_index(ids.offsets + at + 1, wanted)};
+}
+
+// What becomes of an id outside its table: the row that stands for it, or -1 for none.
+DEVICE i64 outside(const Ids& ids, const Feature& feature, i64 id, i64 position) {
+  if (feature.policy == error) {
+    if (ids.faults != nullptr) least(ids.faults, (u64)position);
+    return -1;
+  }
+  if (feature.policy != modulo) count_one(ids.faults + 1);
+  if (feature.policy == clamp) return id < 0 ? 0 : feature.count - 1;
+  if (feature.policy == substitute) return feature.substitute_row;
+  const i64 rest = id % feature.count;
+  return rest < 0 ? rest + feature.count : rest;
+}
+
+// The rows of ids at U positions, -1 where there is none or it adds nothing. All ids are asked for before the first is looked at,
+// and one branch serves the usual case that all lie inside the table.
+template <int U>
+struct Rows {
+  i64 row[U];
+
+  DEVICE void read(const Ids& ids, i64 position, i64 step, i64 end) {
+    UNROLL
+    for (int u = 0; u < U; ++u) row[u] = load_index(ids.values + position + u * step, position + u * step < end);
+  }
+
+  DEVICE void judge(const Ids& ids, const Feature& feature, i64 position, i64 step, i64 end) {
+    if (CHECKED) {
+      bool inside = true;
+      UNROLL
+      for (int u = 0; u < U; ++u) inside &= (u64)row[u] < (u64)feature.count;
+      if (!inside) {
+        UNROLL
+        for (int u = 0; u < U; ++u) {
+          const i64 at = position + u * step;
+          if ((u64)row[u] >= (u64)feature.count && at < end) row[u] = outside(ids, feature, row[u], at);
+        }
+      }
+    }
+    UNROLL
+    for (int u = 0; u < U; ++u) row[u] = position + u * step < end && row[u] != feature.padding ? row[u] : -1;
+  }
+};
+
+template <class R>
+DEVICE const u8* elements_of(const Feature& feature, i64 row) {
+  return feature.rows + R::header + (row < 0 ? 0 : row) * feature.stride;
+}
+
+// Rows in flight of a bag: as many as were asked for, fewer where they would take too many registers.
+template <class R, int Wanted>
+DEVICE constexpr int in_flight() {
+  const int fits = 64 / (R::held * ((R::piece + 3) / 4));
+  return at_most(Wanted, fits < 1 ? 1 : fits);
+}
+
+// Adds to `strip` the rows of the ids at positions begin + part, begin + part + split .. below end; returns how many ids
+// there were but for padding. Reads of one block of rows are all begun before the first is added, and the next ids meanwhile.
+template <class R, int U>
+DEVICE i32 add_bag(Strip<R>& strip, const Ids& ids, const Feature& feature, Range bag, int part, int split, int lane, int turn) {
+  const i64 step = split;
+  i64 from = bag.begin + part;
+  i32 counted = 0;
+  Rows<U> rows;
+  rows.read(ids, from, step, bag.end);
+  for (; from < bag.end; from += U * step) {
+    rows.judge(ids, feature, from, step, bag.end);
+    Fetched<R> fetched[U];
+    float weight[U];
+    UNROLL
+    for (int u = 0; u < U; ++u) {
+      const bool wanted = rows.row[u] >= 0;
+      fetch<R>(fetched[u], elements_of<R>(feature, rows.row[u]), lane, turn, wanted);
+      counted += wanted ? 1 : 0;
+      weight[u] = R::weighted ? as_float(load_near<4>(ids.weights + from + u * step, wanted).word[0]) : 1.0f;
+    }
+    rows.read(ids, from + U * step, step, bag.end);
+    UNROLL
+    for (int u = 0; u < U; ++u) strip.add(fetched[u], weight[u]);
+  }
+  return counted;
+}
+
+// Adds up the strips of the `split` groups of a bag, which are neighbours; the sum is right in the first of them. Every thread
+// of the block takes part when a bag is shared by several warps. `room` holds threads * (values + 1) floats.
+template <class R>
+DEVICE void combine(Strip<R>& strip, i32& counted, int split, float* room) {
+  for (int mask = R::lanes; mask < 32 && mask < R::lanes * split; mask *= 2) {
+    UNROLL
+    for (int k = 0; k < R::held; ++k) {
+      UNROLL
+      for (int i = 0; i < R::elements; ++i) strip.value[k][i] += shuffle_xor(strip.value[k][i], mask);
+    }
+    counted += shuffle_xor(counted, mask);
+  }
+  if (R::lanes * split <= 32) return;
+  constexpr int values = R::held * R::elements + 1;
+  float* const own = room + thread_index() * values;
+  UNROLL
+  for (int k = 0; k < R::held; ++k) {
+    UNROLL
+    for (int i = 0; i < R::elements; ++i) own[k * R::elements + i] = strip.value[k][i];
+  }
+  own[values - 1] = as_float((u32)counted);
+  sync_block();
+  if (thread_index() % (R::lanes * split) < R::lanes) {
+    for (int other = 32; other < R::lanes * split; other += 32) {
+      const float* const theirs = own + other * values;
+      UNROLL
+      for (int k = 0; k < R::held; ++k) {
+        UNROLL
+        for (int i = 0; i < R::elements; ++i) strip.value[k][i] += theirs[k * R::elements + i];
+      }
+      counted += (i32)as_word(theirs[values - 1]);
+    }
+  }
+  sync_block();
+}

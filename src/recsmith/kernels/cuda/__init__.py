@@ -1,0 +1,21 @@
+"""CUDA kernels: source text compiled on the machine it runs on, launched through the driver. Imports no framework.
+
+A launch is plain data, made by one function a kernel, and run by a `Device` (or an emulator):
+
+- `lookup.lookup`: all features in one launch, whatever mixture of row formats, dims, poolings and bag lengths;
+  concatenation too.
+"""
+
+from __future__ import annotations
+
+FLOWS = ("gm",)
+
+
+class CudaKernels:
+    """The kernels of kind "cuda"."""
+
+    kind = "cuda"
+
+    def supports(self, op: str, flow: str) -> bool:
+        """Whether there is a kernel for an op (by its tag) and a data flow (by its name)."""
+        return op == "gather" and flow in FLOWS
