@@ -47,10 +47,11 @@ def load(source: str | Path, **options: Any) -> tuple[Model, Weights]:
 
 
 def platform(name_or_path: str | Path = "cpu") -> Platform:
-    """A machine: "cpu" probes this one, a JSON file is a saved profile of this or another one.
+    """A machine: "cpu" and "cuda" probe this one, "h200" and others are modelled, a JSON file is a saved profile.
 
     Raises:
         UnknownNameError: there is no platform of that name.
+        UnavailableError: a GPU is to be probed and there is none.
         FormatError: the file is not a profile.
     """
     return open_platform(name_or_path)

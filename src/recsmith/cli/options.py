@@ -12,7 +12,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no r
 
 Artifact = Annotated[Path, typer.Argument(metavar="DIR", help="Folder written by `recsmith import`.")]
 Machine = Annotated[
-    str, typer.Option("--platform", "-p", metavar="NAME|FILE", help="`cpu` probes this machine; or a profile.")
+    str,
+    typer.Option(
+        "--platform",
+        "-p",
+        metavar="NAME|FILE",
+        help="`cpu`, `cuda`: this machine; `h200`, `h100`, `a100`: modelled; or a profile.",
+    ),
 ]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Written by `recsmith plan`.")]
 PlannerName = Annotated[str, typer.Option("--planner", help="auto, symmetric, fused, greedy or ilp.")]

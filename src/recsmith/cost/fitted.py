@@ -56,14 +56,15 @@ class FittedCost:
         return self._prices_on(platform).loads({core: tuple(works) for core, works in work.items()})
 
     def total(self, platform: Platform, loads: Mapping[str, Sequence[Estimate]]) -> Estimate:
-        """Seconds from call to return: the busiest core's parts, `call`, and `handoff` when cores work together."""
+        """Seconds from call to return: the busiest core's parts, `call`, and `handoff` when cores
+        work together or none of them is the caller's."""
         busiest = max(loads.values(), key=lambda works: sum(w.seconds for w in works), default=())
         parts: dict[str, float] = {}
         for estimate in busiest:
             for part, seconds in estimate.breakdown.items():
                 parts[part] = parts.get(part, 0.0) + seconds
         parts["call"] = platform.overheads.call_s
-        if sum(1 for works in loads.values() if works) > 1:
+        if sum(1 for works in loads.values() if works) > 1 or "launched" in platform.capabilities:
             parts["handoff"] = platform.factors.get("handoff", 1.0) * platform.overheads.handoff_s
         return Estimate(sum(parts.values()), parts, self._source(platform))
 

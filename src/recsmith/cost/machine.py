@@ -29,6 +29,7 @@ class Machine:
         self.memories = {memory.id: memory for memory in platform.memories}
         self._cores = {core.id: core for core in platform.cores}
         self._speeds = {memory.id: speeds(memory) for memory in platform.memories}
+        self._kinds: dict[str, int] = {}
         self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
         self._gather: dict[tuple[int, int, int, float], tuple[float, ...]] = {}
         self._stream: dict[tuple[str, str, int, int], float] = {}
@@ -46,6 +47,26 @@ class Machine:
         """Seconds measured alone, as they are in whole look-ups."""
         factors = self.platform.factors
         return {p: seconds * factors.get(p, 0.0 if p in ONLY_IN_COMPANY else 1.0) for p, seconds in parts.items()}
+
+    def kind(self, core: str) -> int:
+        """A number that cores share whose memories are alike and that compute alike."""
+        if not self._kinds:
+            numbers: dict[object, int] = {}
+            for each in self._cores.values():
+                memories = tuple(map(self._alike, each.memories))
+                roles = tuple(sorted((role, self._alike(memory)) for role, memory in each.roles.items()))
+                self._kinds[each.id] = numbers.setdefault((memories, roles, each.flops_per_s), len(numbers))
+        return self._kinds[core]
+
+    def _alike(self, id: str) -> tuple[object, ...]:
+        memory = self.memories[id]
+        shared = id if len(memory.cores) > 1 else ""
+        return (label(memory), shared, memory.kind, memory.capacity_bytes, memory.persistent, memory.curves)
+
+    def keeps(self, core: str) -> bool:
+        """Whether what plays `local` for the core keeps its content from one batch to the next."""
+        role = self._cores[core].roles.get("local")
+        return role is None or self.memories[role].persistent
 
     def path(self, core: str, role: Role) -> tuple[Memory, ...]:
         """The memories in which a read of what plays `role` may end, innermost first.

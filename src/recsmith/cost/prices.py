@@ -79,7 +79,7 @@ class Prices:
                 path = self._machine.path(core, request.role)
                 if len(path) > 1 and request.count > 0:
                     traffic.ask(_rows(request, core, at), request.count, _footprint(request, path[0]))
-            for stream in work.streams:
+            for stream in (*work.streams, *brought(self._machine, core, work)):
                 if len(self._machine.path(core, stream.role)) == 1:
                     continue
                 if stream.rows:
@@ -99,7 +99,7 @@ class Prices:
 
     def _price(self, core: str, works: Works, caches: Caches, active_cores: int) -> tuple[Estimate, ...]:
         path = self._machine.path(core, "global")
-        key = (*(id(caches[m.id]) for m in path[:-1]), *(m.id for m in path), active_cores, *map(id, works))
+        key = (*(id(caches[m.id]) for m in path[:-1]), self._machine.kind(core), active_cores, *map(id, works))
         if key not in self._priced:
             short = active_cores == 1 and sum(w.ids_bytes for w in works) <= SHORT_IDS * _ID_BYTES
             at_work = _CoreAtWork(self._machine, core, caches, active_cores, short=short)
@@ -130,7 +130,9 @@ class _CoreAtWork:
             if request.count > 0:
                 self._add_rows(parts, request, _rows(request, self._core, at), work.vectors / request.count)
         for stream in work.streams:
-            self._add_stream(parts, stream)
+            self._add_stream(parts, stream, "stream")
+        for stream in brought(self._machine, self._core, work):
+            self._add_stream(parts, stream, "load")
         # Rows that come by in chunks are served in another order than their ids came.
         parts["filing"] = self._near_row_s * sum(r.count for r in work.requests if r.role == "staging")
         parts["ids"] = work.ids_bytes * self._machine.stream_s(self._path[-1], "read", self._active_cores)
@@ -142,7 +144,8 @@ class _CoreAtWork:
         parts = self._machine.in_company(parts)
         if self._flops_per_s > 0:
             parts["arithmetic"] = max(0.0, work.flops / self._flops_per_s - sum(parts.values()))
-            parts["products"] = PRODUCTS * 2 * work.products / self._flops_per_s
+            factor = self._machine.platform.factors.get("products", PRODUCTS)
+            parts["products"] = factor * 2 * work.products / self._flops_per_s
         return parts
 
     def _add_output(self, parts: dict[str, float], work: Work) -> None:
@@ -198,13 +201,21 @@ class _CoreAtWork:
         else:
             _add(parts, "rows " + label(path[0]), request.count * row_s[0])
 
-    def _add_stream(self, parts: dict[str, float], stream: Stream) -> None:
+    def _add_stream(self, parts: dict[str, float], stream: Stream, part: str) -> None:
         path = self._machine.path(self._core, stream.role)
         found = [self._caches[m.id].cyclic if stream.rows else 0.0 for m in path[:-1]]
         for memory, share in zip(path, shares(found), strict=True):
             if share > 0:
                 seconds = self._machine.stream_s(memory, "read", self._active_cores)
-                _add(parts, "stream " + label(memory), stream.nbytes * share * seconds)
+                _add(parts, f"{part} {label(memory)}", stream.nbytes * share * seconds)
+
+
+def brought(machine: Machine, core: str, work: Work) -> tuple[Stream, ...]:
+    """What local memory that keeps nothing from one batch to the next has to take in from global memory."""
+    if not work.kept_bytes or machine.keeps(core):
+        return ()
+    names = [request.rows for request in work.requests]
+    return (Stream("global", work.kept_bytes, f"kept {names[0]}" if names and names[0] else ""),)
 
 
 def _estimate(parts: Mapping[str, float], source: Source) -> Estimate:

@@ -121,6 +121,9 @@ def _better(pricer: Pricer, bucket: Bucket, workloads: Sequence[Workload]) -> Bu
 def _wins(seconds: float, symmetric_s: float, pricer: Pricer) -> bool:
     """Whether a gain is large, and larger than what hand-offs vary by."""
     gain = symmetric_s - seconds
+    if "launched" in pricer.problem.platform.capabilities:
+        # Both are handed over in the same way.
+        return gain > MARGIN * symmetric_s
     return gain > MARGIN * symmetric_s and gain > HANDOFFS * pricer.problem.platform.overheads.handoff_s
 
 
@@ -130,8 +133,9 @@ def _with_small_batches(
     """`ranges` with batches up to the crossover on one core, the caller's, and beyond it symmetric ones as long as
     they are predicted to be faster than what the smallest batch of the objective gets.
     """
-    cores = [core.id for core in pricer.problem.platform.cores]
-    if len(cores) == 1:
+    platform = pricer.problem.platform
+    cores = [core.id for core in platform.cores]
+    if len(cores) == 1 or "launched" in platform.capabilities:
         return ranges, []
     try:
         ones = [replace(w, batch=1) for w in smallest]

@@ -79,6 +79,7 @@ class Pricer:
         self.cost = cost
         self.ops: dict[str, Gather] = {op.feature: op for op in problem.gathers}
         self._tables = {table.name: table for table in problem.model.tables}
+        self._apart_bytes = ELEMENT_BYTES * problem.model.width
         self._accesses: dict[tuple[str, str], Access] = {}
         self._works: dict[tuple[object, ...], Work] = {}
         self._near: dict[int, tuple[Work, Work]] = {}
@@ -112,7 +113,7 @@ class Pricer:
             flow = self.strategies[strategy]
             work = flow.work(self.ops[feature], self.table(feature), shard, samples, self._accesses[named])
             self._works[key] = msgspec.structs.replace(
-                work, tuning=tuning, interleaved=interleaved, apart_bytes=ELEMENT_BYTES * self.problem.model.width
+                work, tuning=tuning, interleaved=interleaved, apart_bytes=self._apart_bytes
             )
         return self._works[key]
 

@@ -76,6 +76,8 @@ def fused(bucket: Bucket, pricer: Pricer) -> Bucket:
 
 def _tuning(placement: Placement, pricer: Pricer) -> Tuning:
     platform = pricer.problem.platform
+    if "hides-latency" in platform.capabilities:
+        return Tuning()
     reached = platform.core(placement.cores[0]).memories
     private = [m for m in platform.memories if m.id in reached and m.kind == "cache" and len(m.cores) == 1]
     near_bytes = NEAR_SHARE * max((memory.capacity_bytes for memory in private), default=0)

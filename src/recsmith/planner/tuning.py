@@ -63,7 +63,7 @@ def _tuning(
     table = pricer.table(placement.feature)
     row_bytes = table.format.row_bytes(table.dim)
     memory = _memory(platform, placement.cores[0], where)
-    if memory is None:
+    if memory is None or "hides-latency" in platform.capabilities:
         return Tuning()
     if platform.source == "measured":
         access: RowAccess = "copy" if _one_at_a_time(pricer, placement.feature, workloads) else "gather"

@@ -43,6 +43,8 @@ class Work(Record, frozen=True):
 
     Attributes:
         streams: table bytes read in order.
+        kept_bytes: bytes that local memory has to hold before its rows are read; where it does not keep its content
+            from one batch to the next they are brought in each time.
         ids_bytes: bytes of ids, offsets and per-sample weights read in order.
         written_bytes: bytes of output or partial sums.
         vectors: how many vectors these are; a row costs more when it is a vector of its own than in a long bag.
@@ -56,6 +58,7 @@ class Work(Record, frozen=True):
 
     requests: tuple[Request, ...] = ()
     streams: tuple[Stream, ...] = ()
+    kept_bytes: float = 0.0
     ids_bytes: float = 0.0
     written_bytes: float = 0.0
     vectors: float = 0.0

@@ -27,6 +27,7 @@ class Local:
         row_bytes = table.format.row_bytes(table.dim)
         return Work(
             requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
+            kept_bytes=shard.rows * table.format.stride_bytes(table.dim),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             vectors=vectors(op, samples, access),

@@ -33,6 +33,7 @@ class _UnifiedBuffer:
         return Work(
             requests=(Request("staging", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
             streams=(Stream(self.source, shard.rows * stride),),
+            kept_bytes=shard.rows * stride if self.source == "local" else 0.0,
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             vectors=vectors(op, samples, access),
