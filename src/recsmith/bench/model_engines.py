@@ -11,18 +11,30 @@ from numpy.typing import NDArray
 from recsmith import __version__
 from recsmith.spec import Batch, Executable, Mlp, Model
 
-from .engine import NoSettings
 
-
-class OursModel(NoSettings):
+class OursModel:
     """`executable.run(batch)`."""
 
     name = "recsmith"
 
     def __init__(self, executable: Executable, threads: int) -> None:
         self.version = __version__
-        self.settings = f"executable.run(batch), ids checked, {threads} threads"
+        self.settings = f"executable.run(batch), ids checked, {threads} threads, as many intra-op"
         self._executable = executable
+        self._threads = threads
+
+    def activate(self) -> None:
+        """Set torch's threads, which run the MLPs."""
+        import torch
+
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+
+    def deactivate(self) -> None:
+        """Put the threads back."""
+        import torch
+
+        torch.set_num_threads(self._before)
 
     def prepare(self, batch: Batch) -> Any:
         """The batch as it is."""

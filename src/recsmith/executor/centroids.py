@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dense import _import_torch
-from .linear import Layers, rounded
+from .linear import Layers, import_torch, rounded
 from .rows import BLOCK, DheRows
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class CentroidRows:
     """
 
     def __init__(self, exact: DheRows, ids_S: NDArray[np.int64], count: int) -> None:
-        self._torch = _import_torch()
+        self._torch = import_torch()
         self._exact = exact
         self._codes = self._torch.zeros((BLOCK, exact.k), dtype=self._torch.float32)
         self._written: NDArray[Any] = self._codes.numpy()

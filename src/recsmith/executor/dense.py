@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Batch, InputError, Looked, Mlp, Model, UnavailableError, Weights
+from recsmith.spec import Batch, InputError, Looked, Model, Weights
 
 from .graph import load_graph
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .linear import import_torch, rounded
+from .mlp import MlpLayers
 
 # Buffers of batches above this are not kept.
 _KEPT_BYTES = 256 << 20
 # Floats of a cache line.
 _LINE = 16
-
-_Layer: TypeAlias = "tuple[Tensor, Tensor, str]"
 
 
 class Dense(Protocol):
@@ -43,7 +40,7 @@ def dense_of(model: Model, weights: Weights) -> Dense | Dlrm | None:
     if model.top is not None and model.interaction is not None:
         return Dlrm(model, weights)
     if model.graph is not None:
-        _import_torch()
+        import_torch()
         return load_graph(model, weights)
     return None
 
@@ -55,11 +52,11 @@ class Dlrm:
     """
 
     def __init__(self, model: Model, weights: Weights) -> None:
-        self._torch = _import_torch()
+        self._torch = import_torch()
         assert model.interaction is not None and model.top is not None
         self._dense_inputs = model.dense_inputs
-        self._bottom = None if model.bottom is None else self._layers(model.bottom, weights)
-        self._top = self._layers(model.top, weights)
+        self._bottom = None if model.bottom is None else MlpLayers(model.bottom, weights)
+        self._top = MlpLayers(model.top, weights)
         self._columns = model.top.widths[0]
         self._outputs = model.top.widths[-1]
         self._own = threading.local()
@@ -74,7 +71,7 @@ class Dlrm:
             return None
         inputs = self._inputs(batch.dense, batch.sparse.batch)
         with self._torch.inference_mode():
-            values: NDArray[np.float32] = _run(self._bottom, self._torch.from_numpy(inputs)).numpy()
+            values: NDArray[np.float32] = self._bottom(self._torch.from_numpy(inputs), len(inputs)).numpy()
         return values
 
     def room(self, batch: int) -> NDArray[np.float32]:
@@ -83,17 +80,31 @@ class Dlrm:
 
     def top(self, joined: NDArray[np.float32]) -> NDArray[np.float32]:
         """The model's output [B], or [B, outputs] for more than one."""
+        batch = len(joined)
+        if self._top.packs(batch):
+            joined = self._with_spare_rows(joined)
         with self._torch.inference_mode():
-            values: NDArray[np.float32] = _run(self._top, self._torch.from_numpy(joined)).numpy()
+            values: NDArray[np.float32] = self._top(self._torch.from_numpy(joined), batch).numpy()
         return values[:, 0] if self._outputs == 1 else values
 
     def _buffer(self, batch: int) -> NDArray[np.float32]:
-        buffer: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
+        buffer = self._kept()
         if buffer is None or len(buffer) < batch:
-            buffer = _aligned(max(batch, 1), -(-self._columns // _LINE) * _LINE)
+            buffer = _aligned(max(rounded(batch), 1), -(-self._columns // _LINE) * _LINE)
             if buffer.nbytes <= _KEPT_BYTES or not hasattr(self._own, "buffer"):
                 self._own.buffer = buffer
         return buffer
+
+    def _with_spare_rows(self, joined: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As many rows as the layers want, where `joined` is what `room` gave, which has them."""
+        kept = self._kept()
+        if kept is None or joined.base is not kept.base:
+            return joined
+        return kept[: rounded(len(joined)), : self._columns]
+
+    def _kept(self) -> NDArray[np.float32] | None:
+        found: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
+        return found
 
     def _inputs(self, dense: NDArray[np.float32] | None, batch: int) -> NDArray[np.float32]:
         if dense is None or dense.shape != (batch, self._dense_inputs):
@@ -101,41 +112,9 @@ class Dlrm:
             raise InputError("run", f"dense inputs are {found}, wanted [{batch}, {self._dense_inputs}]", "Pass both.")
         return np.ascontiguousarray(dense, np.float32)
 
-    def _layers(self, part: Mlp, weights: Weights) -> list[_Layer]:
-        found: list[_Layer] = []
-        for layer, activation in enumerate(part.activations):
-            names = (f"{part.prefix}.{layer}.weight", f"{part.prefix}.{layer}.bias")
-            missing = [name for name in names if name not in weights.dense]
-            if missing:
-                raise InputError("compile", f"the weights have no '{missing[0]}'", "Check the checkpoint.")
-            # Copied: torch wants arrays it may write to, and the originals are often memory maps.
-            weight, bias = (self._torch.from_numpy(np.array(weights.dense[name], np.float32)) for name in names)
-            found.append((weight, bias, activation))
-        return found
-
 
 def _aligned(rows: int, columns: int) -> NDArray[np.float32]:
     """[rows, columns] that begins on a cache line: kernels write whole lines."""
-    raw = np.empty(rows * columns + 16, np.float32)
+    raw = np.zeros(rows * columns + 16, np.float32)
     skip = -raw.ctypes.data % 64 // 4
     return raw[skip : skip + rows * columns].reshape(rows, columns)
-
-
-def _run(layers: list[_Layer], x: Tensor) -> Tensor:
-    for weight, bias, activation in layers:
-        x = bias.addmm(x, weight.t())
-        if activation == "relu":
-            x = x.relu_()
-        elif activation == "sigmoid":
-            x = x.sigmoid_()
-    return x
-
-
-def _import_torch() -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise UnavailableError(
-            "compile", "the dense part needs torch, which is missing", "pip install torch"
-        ) from error
-    return torch

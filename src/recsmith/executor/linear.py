@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.spec import UnavailableError
 from recsmith.spec.representation import DecoderActivation
-
-from .dense import _import_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,49 +25,59 @@ Layer = tuple[NDArray[np.generic], NDArray[np.generic], DecoderActivation]
 _FUSED = ("relu", "sigmoid")
 
 
-class Layers:
-    """x -> activation(W x + b), layer by layer.
+class Packed:
+    """x -> activation(W x + b), for x [rows, in] whose columns are adjacent.
 
     Args:
-        layers: weight [out, in], bias [out] and activation of each.
-        dtype: of the products, as torch names it.
-        rows: that x usually has; weights are packed for as many.
+        layer: weight [out, in], bias [out] and activation.
+        dtype: of the product, as torch names it.
+        rows: that x usually has; the weight is packed for as many.
 
     Raises:
         UnavailableError: torch is not installed.
     """
 
-    def __init__(self, layers: Sequence[Layer], dtype: str, rows: int) -> None:
-        self._torch = _import_torch()
+    def __init__(self, layer: Layer, dtype: str, rows: int) -> None:
+        self._torch = import_torch()
         kind = getattr(self._torch, dtype)
-        self._packed = _packs(self._torch, dtype)
-        self._layers = []
-        for weight, bias, activation in layers:
-            # Copied: torch wants arrays it may write to, and the originals are often memory maps.
-            w, b = (self._torch.from_numpy(np.array(array, np.float32)).to(kind) for array in (weight, bias))
-            if self._packed:
-                w = self._torch.ops.mkldnn._reorder_linear_weight(w, rows)
-            self._layers.append((w, b, activation))
+        weight, bias, self._activation = layer
+        # Copied: torch wants arrays it may write to, and the originals are often memory maps.
+        self._weight, self._bias = (
+            self._torch.from_numpy(np.array(array, np.float32)).to(kind) for array in (weight, bias)
+        )
+        self._packed = packs(dtype)
+        if self._packed:
+            self._weight = self._torch.ops.mkldnn._reorder_linear_weight(self._weight, rows)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[L, out of the last layer] for x [L, in], both of the products' number format."""
-        for weight, bias, activation in self._layers:
-            if self._packed:
-                own = activation if activation in _FUSED else "none"
-                x = self._torch.ops.mkldnn._linear_pointwise(x, weight, bias, own, [], "")
-                x = x if activation in _FUSED else self._activated(x, activation)
-            else:
-                x = self._activated(self._torch.nn.functional.linear(x, weight, bias), activation)
-        return x
+        """[rows, out] for x [rows, in], both of the product's number format."""
+        if not self._packed:
+            return self._activated(self._torch.nn.functional.linear(x, self._weight, self._bias))
+        own = self._activation if self._activation in _FUSED else "none"
+        x = self._torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, own, [], "")
+        return x if self._activation in _FUSED else self._activated(x)
 
-    def _activated(self, x: Tensor, activation: str) -> Tensor:
-        match activation:
+    def _activated(self, x: Tensor) -> Tensor:
+        match self._activation:
             case "relu":
                 return x.relu_()
             case "sigmoid":
                 return x.sigmoid_()
             case "mish":
                 return self._torch.nn.functional.mish(x, inplace=True)
+        return x
+
+
+class Layers:
+    """Layer by layer; see `Packed`."""
+
+    def __init__(self, layers: Sequence[Layer], dtype: str, rows: int) -> None:
+        self._layers = [Packed(layer, dtype, rows) for layer in layers]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[L, out of the last layer] for x [L, in], both of the products' number format."""
+        for layer in self._layers:
+            x = layer(x)
         return x
 
 
@@ -81,7 +90,24 @@ def rounded(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def _packs(torch: Any, dtype: str) -> bool:
+def packs(dtype: str) -> bool:
+    """Whether oneDNN is there for products of `dtype`."""
+    torch = import_torch()
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     return dtype == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def import_torch() -> Any:
+    """torch.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            "compile", "the dense part needs torch, which is missing", "pip install torch"
+        ) from error
+    return torch

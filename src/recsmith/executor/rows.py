@@ -15,8 +15,7 @@ import recsmith._native as _native
 from recsmith.reference.computed import EPSILON
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
-from .dense import _import_torch
-from .linear import Layers, rounded
+from .linear import Layers, import_torch, rounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +65,7 @@ class DheRows:
     def __init__(
         self, dhe: Dhe, dim: int, parameters: Parameters, target: str, precision: Literal["fp32", "bf16"]
     ) -> None:
-        self._torch = _import_torch()
+        self._torch = import_torch()
         self._dhe = dhe
         self.k, self.dim = dhe.k, dim
         self._target = target
