@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from where import results, say
 
 from recsmith.bench import records
-from recsmith.bench.dhe import DheOptions, DheRecord, run_dhe_bench
+from recsmith.bench.dhe import DheCell, DheOptions, DheRecord, run_dhe_bench
 from recsmith.bench.report.caches import drawn
 
 QUESTIONS = {
@@ -57,8 +57,13 @@ def show(question: str, record: DheRecord) -> None:
         print(
             f"  {cell.engine:14} {cell.median_s * 1e3:8.3f} ms  {torch / cell.median_s:7.2f}x torch"
             f"  hits {cell.hit_rate:6.1%}  computes {cell.computed:6.0f} rows  worst {cell.worst:.1e}"
-            f"  error {cell.error:.1e}"
+            f"  error {cell.error:.1e}" + (f"  {off(cell)}" if cell.predicted_s else "")
         )
+
+
+def off(cell: DheCell) -> str:
+    fitted, roofline = (seconds / cell.median_s - 1 for seconds in (cell.predicted_s, cell.roofline_s))
+    return f"predicted {fitted:+.0%}, by the roofline {roofline:+.0%}"
 
 
 if __name__ == "__main__":

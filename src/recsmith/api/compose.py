@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,18 @@ def platform(name_or_path: str | Path = "cpu") -> Platform:
 
 
 def measure(platform: Platform | None = None, **options: Any) -> Platform:
-    """`platform` (this machine when None) with measured curves; takes up to a minute.
+    """`platform` (this machine when None) with measured curves; takes up to a minute. Where torch is installed, what
+    computing rows and MLPs costs is measured too.
 
     Args:
         options: `budget_s`, `progress`; see `recsmith.calibration.measure`.
     """
     from recsmith.calibration import measure as calibrate
     from recsmith.executor import compile as bind
+    from recsmith.executor.timing import mlp_of, rows_of
 
-    return calibrate(platform or open_platform("cpu"), bind=bind, **options)
+    computes = (rows_of, mlp_of) if find_spec("torch") else None
+    return calibrate(platform or open_platform("cpu"), bind=bind, computes=computes, **options)
 
 
 def problem(model: Model, platform: Platform, workloads: Workload | Objective | Iterable[Workload]) -> Problem:

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 
+from recsmith.calibration.computing import arithmetic
 from recsmith.data import synthetic
+from recsmith.executor.timing import mlp_of, rows_of
 from recsmith.reference import lookup
-from recsmith.spec import Jagged, Model, Progress, Record, Workload
+from recsmith.spec import Arithmetic, Jagged, Model, Progress, Record, Workload
 
 from . import process, records
 from .dhe_engines import (
@@ -26,6 +29,7 @@ from .dhe_engines import (
     held_of,
     law_of,
     plain,
+    predicted,
     probe,
     uncached,
 )
@@ -46,6 +50,8 @@ class DheCell(Record, frozen=True):
         worst: largest difference to the float64 oracle.
         error: root mean square of differences to the oracle over that of the rows' own distances from their mean.
         expected_hits: of the ids' distribution; 0 without a cache.
+        predicted_s: by the machine's arithmetic, measured in the same run; 0 for other engines than ours.
+        roofline_s: without it, as for machines on which it was not measured.
     """
 
     engine: str
@@ -58,6 +64,8 @@ class DheCell(Record, frozen=True):
     worst: float
     error: float = 0.0
     expected_hits: float = 0.0
+    predicted_s: float = 0.0
+    roofline_s: float = 0.0
 
 
 class DheRecord(Record, frozen=True):
@@ -90,7 +98,10 @@ def run_dhe_bench(options: DheOptions, progress: Progress | None = None) -> DheR
     batches = _batches(held.model, options)
     probes = {name: probe(held, name, options.batch) for name in DTYPES}
     seconds = _interleaved(engines, batches, probes, options.rounds, progress)
-    cells = tuple(_cell(name, seconds[name], engine, held, batches[0], options) for name, engine in engines.items())
+    speeds = arithmetic((options.threads,), rows_of, mlp_of)
+    cells = tuple(
+        _cell(name, seconds[name], engine, held, batches[0], options, speeds) for name, engine in engines.items()
+    )
     for engine in engines.values():
         if engine.bound is not None:
             engine.bound.close()
@@ -142,7 +153,13 @@ def _errors(engine: Engine, held: Held, ids: Jagged) -> tuple[float, float]:
 
 
 def _cell(
-    name: str, seconds: Sequence[float], engine: Engine, held: Held, first: Jagged, options: DheOptions
+    name: str,
+    seconds: Sequence[float],
+    engine: Engine,
+    held: Held,
+    first: Jagged,
+    options: DheOptions,
+    speeds: tuple[Arithmetic, ...],
 ) -> DheCell:
     q1, median, q3 = (float(np.quantile(seconds, part)) for part in (0.25, 0.5, 0.75))
     asked, hits, computed = 0, 0, 0
@@ -153,7 +170,12 @@ def _cell(
     kept_bytes = engine.kept_rows * held.model.tables[0].dim * 4
     expected = _expected(held, options, engine) if engine.kept_rows > 0 and name != "materialised" else 0.0
     worst, error = _errors(engine, held, first)
-    return DheCell(name, median, q1, q3, hit_rate, computed / batches, kept_bytes, worst, error, expected)
+    found = DheCell(name, median, q1, q3, hit_rate, computed / batches, kept_bytes, worst, error, expected)
+    if engine.plan is None:
+        return found
+    machines = (replace(held.platform, arithmetic=speeds), held.platform)
+    fitted_s, roofline_s = (predicted(held, options, engine.plan, machine) for machine in machines)
+    return replace(found, predicted_s=fitted_s, roofline_s=roofline_s)
 
 
 def _expected(held: Held, options: DheOptions, engine: Engine) -> float:

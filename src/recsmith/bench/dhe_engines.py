@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import api
+from recsmith.cost.computing import Computing
 from recsmith.data import distributions, shapes, synthetic
 from recsmith.data.hot import most_asked
 from recsmith.executor.centroids import SAMPLE
@@ -17,7 +18,20 @@ from recsmith.executor.rows import DheRows, row_maker
 from recsmith.kernels.cpu import choose_target
 from recsmith.platforms.restrict import restrict
 from recsmith.representations import build, hold
-from recsmith.spec import Dhe, Feature, Jagged, Model, Platform, Record, Serving, Table, Uniform, Weights, Workload
+from recsmith.spec import (
+    Dhe,
+    Feature,
+    Jagged,
+    Model,
+    Plan,
+    Platform,
+    Record,
+    Serving,
+    Table,
+    Uniform,
+    Weights,
+    Workload,
+)
 
 from .plain_dhe import PlainDhe, RateProbe
 
@@ -53,11 +67,12 @@ class DheOptions(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A call to time; `bound` counts what it computes."""
+    """A call to time; `bound` counts what it computes, as `plan` says."""
 
     call: Callable[[Jagged], Any]
     bound: Any = None
     kept_rows: int = 0
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +134,8 @@ def uncached(held: Held, options: DheOptions) -> dict[str, Engine]:
 
         found["every id"] = Engine(call)
     for precision in DTYPES:
-        bound = _bound(held, options, [Serving(table.name, precision=precision) for table in held.model.tables])
-        found[f"computed {precision}"] = Engine(_lookup(bound), bound)
+        ways = [Serving(table.name, precision=precision) for table in held.model.tables]
+        found[f"computed {precision}"] = _engine(held, options, ways)
     return found
 
 
@@ -141,23 +156,28 @@ def finished(held: Held, options: DheOptions) -> dict[str, Engine]:
         for each in ways:
             rows = held.model.table(each.table).rows
             profile[each.table] = most_asked(seen[each.table], rows, min(rows, each.hot + (SAMPLE if count else 0)))
-        bound = _bound(held, options, ways, profile)
-        found[name] = Engine(_lookup(bound), bound, sum(each.hot for each in ways))
+        found[name] = _engine(held, options, ways, profile)
     if options.materialise:
-        bound = _bound(held, options, [Serving(table.name, "materialise") for table in held.model.tables])
-        found["materialised"] = Engine(_lookup(bound), bound, sum(table.rows for table in held.model.tables))
+        found["materialised"] = _engine(held, options, [Serving(t.name, "materialise") for t in held.model.tables])
     return found
 
 
-def _lookup(bound: Any) -> Callable[[Jagged], Any]:
-    return lambda ids: bound.lookup(ids).pooled
-
-
-def _bound(
+def _engine(
     held: Held, options: DheOptions, ways: Sequence[Serving], profile: Mapping[str, NDArray[np.int64]] | None = None
-) -> Any:
+) -> Engine:
+    """The model served `ways`, with what it takes predicted."""
     plan = api.plan(held.model, held.platform, Workload.uniform(held.model, options.batch), serving=ways)
-    return api.compile(held.model, plan, held.weights, platform=held.platform, profile=profile)
+    bound = api.compile(held.model, plan, held.weights, platform=held.platform, profile=profile)
+    rows = {table.name: table.rows for table in held.model.tables}
+    kept = sum(rows[way.table] if way.way == "materialise" else way.hot for way in ways)
+    return Engine(lambda ids: bound.lookup(ids).pooled, bound, kept, plan)
+
+
+def predicted(held: Held, options: DheOptions, plan: Plan, platform: Platform) -> float:
+    """Seconds of a look-up by the cost models for `platform`, without MLPs."""
+    workload = Workload.of(held.model, options.batch, law_of(held.model, options))
+    computing = Computing(platform).seconds(held.model, plan.serving, workload)
+    return plan.predicted[0].total.seconds + computing.seconds - computing.breakdown["mlps"]
 
 
 def _maker(held: Held, table: Table, precision: Precision) -> DheRows:

@@ -11,6 +11,7 @@ from recsmith.cost.machine import ONLY_IN_COMPANY
 from recsmith.spec import Core, Curve, Overheads, Platform, Progress
 
 from .capacity import Step, sweep, usable_bytes
+from .computing import Computes, arithmetic
 from .curves import ROW_BYTES, RowAccess, flat_curves, row_curves
 from .factors import fit, median_error
 from .here import RAM_BYTES, check_here, make_bench
@@ -29,6 +30,7 @@ def measure(
     *,
     budget_s: float = BUDGET_S,
     bind: Bind | None = None,
+    computes: Computes | None = None,
     row_bytes: Sequence[int] = ROW_BYTES,
     ram_bytes: int = RAM_BYTES,
     command: str = "recsmith measure",
@@ -41,6 +43,7 @@ def measure(
         budget_s: how long it should take; when it takes longer, fewer rounds are timed.
         bind: makes executables, to time their fixed costs (`recsmith.executor.compile`); without it call and task
             costs stay modelled, and a note says so.
+        computes: what computes rows and MLPs (`recsmith.executor.timing`); without it computing stays unmeasured.
         ram_bytes: main memory to measure on, for each page size; less when little is free.
         command: what to write down as the command that measured it.
         progress: told how many of the steps are done.
@@ -70,8 +73,14 @@ def measure(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=(*_kept_notes(platform), *_notes(sized, bench, steps, points, bound=bind is not None)),
         factors={},
+        arithmetic=() if computes is None else arithmetic(_crews(len(platform.cores)), *computes, report),
     )
     return alone if bind is None else with_factors(alone, bench, bind, report)
+
+
+def _crews(cores: int) -> tuple[int, ...]:
+    """One core, two, four, and all of them."""
+    return tuple(sorted({min(1 << at, cores) for at in range(cores.bit_length() + 1)}))
 
 
 def with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress) -> Platform:

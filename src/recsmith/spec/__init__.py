@@ -1,5 +1,6 @@
 """What things are: the nouns of recsmith. Imports the standard library, numpy and msgspec only."""
 
+from .arithmetic import Arithmetic
 from .batch import Batch, Interacted, Jagged, Looked, Prediction
 from .check import check
 from .errors import (
@@ -54,6 +55,7 @@ from .workload import Access, Distribution, Fixed, Objective, Trace, Uniform, Wo
 
 __all__ = [
     "Access",
+    "Arithmetic",
     "Batch",
     "Bucket",
     "CapacityError",

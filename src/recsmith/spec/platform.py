@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from .arithmetic import Arithmetic
 from .errors import PlanError
 from .record import Record
 from .row_format import RowDtype
@@ -152,6 +153,7 @@ class Platform(Record, frozen=True):
         notes: what was assumed or stands out, a sentence each.
         factors: part of an `Estimate` ("rows l2", "output ram") to what it takes in whole look-ups, in units
             of its seconds measured alone; fitted by `measure`, 1 for what is not named.
+        arithmetic: what computing rows and MLPs costs; empty where nobody measured it.
     """
 
     name: str
@@ -166,6 +168,7 @@ class Platform(Record, frozen=True):
     date: str = ""
     notes: tuple[str, ...] = ()
     factors: dict[str, float] = msgspec.field(default_factory=dict)
+    arithmetic: tuple[Arithmetic, ...] = ()
     version: int = 1
 
     def memory(self, id: str) -> Memory:
