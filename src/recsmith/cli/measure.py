@@ -54,6 +54,11 @@ def _render(console: Console, machine: Platform) -> None:
         f"{machine.machine}: call {show_seconds(fixed.call_s)}, task {show_seconds(fixed.task_s)}, "
         f"hand-over {show_seconds(fixed.handoff_s)}, wake-up {show_seconds(fixed.wake_s)} ({mark(machine.source)})"
     )
+    for one in machine.arithmetic:
+        rates = f"{1e-9 / one.flop_s:.0f} GFLOP/s and {1e-9 / one.hash_s:.1f} G hashes/s a core"
+        console.print(
+            f"{one.precision} with {one.active_cores} of the cores: {rates} ({mark('measured')})", markup=False
+        )
 
 
 def _best(memory: Memory, access: str, row_bytes: int) -> float | None:
