@@ -18,13 +18,13 @@ DEVICE Range bag_of(const Ids& ids, const Feature& feature, i64 sample, bool wan
   return {load_index(ids.offsets + at, wanted), load_index(ids.offsets + at + 1, wanted)};
 }
 
-// What becomes of an id outside its table: the row that stands for it, or -1 for none.
-DEVICE i64 outside(const Ids& ids, const Feature& feature, i64 id, i64 position) {
+// What becomes of an id outside its table: the row that stands for it, or -1 for none. One of the threads that read it `notes` it.
+DEVICE i64 outside(const Ids& ids, const Feature& feature, i64 id, i64 position, bool notes) {
   if (feature.policy == error) {
-    if (ids.faults != nullptr) least(ids.faults, (u64)position);
+    if (notes) least(ids.faults, (u64)position);
     return -1;
   }
-  if (feature.policy != modulo) count_one(ids.faults + 1);
+  if (feature.policy != modulo && notes) count_one(ids.faults + 1);
   if (feature.policy == clamp) return id < 0 ? 0 : feature.count - 1;
   if (feature.policy == substitute) return feature.substitute_row;
   const i64 rest = id % feature.count;
@@ -42,7 +42,7 @@ struct Rows {
     for (int u = 0; u < U; ++u) row[u] = load_index(ids.values + position + u * step, position + u * step < end);
   }
 
-  DEVICE void judge(const Ids& ids, const Feature& feature, i64 position, i64 step, i64 end) {
+  DEVICE void judge(const Ids& ids, const Feature& feature, i64 position, i64 step, i64 end, bool notes) {
     if (CHECKED) {
       bool inside = true;
       UNROLL
@@ -51,7 +51,7 @@ struct Rows {
         UNROLL
         for (int u = 0; u < U; ++u) {
           const i64 at = position + u * step;
-          if ((u64)row[u] >= (u64)feature.count && at < end) row[u] = outside(ids, feature, row[u], at);
+          if ((u64)row[u] >= (u64)feature.count && at < end) row[u] = outside(ids, feature, row[u], at, notes);
         }
       }
     }
@@ -82,7 +82,7 @@ DEVICE i32 add_bag(Strip<R>& strip, const Ids& ids, const Feature& feature, Rang
   Rows<U> rows;
   rows.read(ids, from, step, bag.end);
   for (; from < bag.end; from += U * step) {
-    rows.judge(ids, feature, from, step, bag.end);
+    rows.judge(ids, feature, from, step, bag.end, lane == 0 && turn == 0);
     Fetched<R> fetched[U];
     float weight[U];
     UNROLL

@@ -152,9 +152,10 @@ DEVICE void store_shared_raw(void* at, Raw<Bytes> x) {
   if constexpr (Bytes == 1) *(u8*)at = (u8)x.word[0];
 }
 
-// 16 bytes from global to shared memory, past the registers; all that a thread began have arrived after the wait.
-DEVICE void copy_async(void* to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SHARED_ADDRESS(to)), "l"(from) : "memory");
+// 16 bytes from global to shared memory, past the registers; zeros, and no read, unless `wanted`. All that a thread began have
+// arrived after the wait.
+DEVICE void copy_async(void* to, const void* from, bool wanted) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SHARED_ADDRESS(to)), "l"(from), "r"(wanted ? 16 : 0) : "memory");
 }
 DEVICE void copy_async_mark() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // All but the last `Pending` marks.

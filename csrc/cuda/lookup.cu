@@ -47,7 +47,7 @@ DEVICE void serve_single(const Ids& ids, const Feature& feature, i64 block) {
       for (int u = 0; u < U; ++u) rows.row[u] = bag + u * groups < count ? bag + u * groups : -1;
     } else {
       rows.read(ids, first + bag, groups, first + count);
-      rows.judge(ids, feature, first + bag, groups, first + count);
+      rows.judge(ids, feature, first + bag, groups, first + count, lane == 0 && turn == 0);
     }
     UNROLL
     for (int u = 0; u < U; ++u) {

@@ -109,8 +109,8 @@ struct Strip {
   }
 };
 
-// Where vectors go: their number format, and the most bytes that are aligned everywhere.
-template <int Type, int Piece>
+// How vectors are written: their number format, and the most bytes that are aligned everywhere.
+template <int Type, int Piece, bool Shared = false>
 struct Output {
   static constexpr int type = Type, bytes = Type == fp32 ? 4 : 2;
   static constexpr int largest = Piece / bytes;  // elements
@@ -121,8 +121,14 @@ struct Output {
     constexpr int n = at_most(N, at_most(largest, Dim & -Dim));
     UNROLL
     for (int i = 0; i < N; i += n) {
-      if (column + i < Dim) store_raw<PAST>(vector + (column + i) * bytes, packed<n>(value + i));
+      if (column + i < Dim) store(vector + (column + i) * bytes, packed<n>(value + i));
     }
+  }
+
+  template <int Bytes>
+  static DEVICE void store(u8* at, Raw<Bytes> x) {
+    if constexpr (Shared) store_shared_raw(at, x);
+    else store_raw<PAST>(at, x);
   }
 
   template <int N>

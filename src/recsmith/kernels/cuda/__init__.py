@@ -3,7 +3,8 @@
 A launch is plain data, made by one function a kernel, and run by a `Device` (or an emulator):
 
 - `lookup.lookup`: all features in one launch, whatever mixture of row formats, dims, poolings and bag lengths;
-  concatenation too.
+  concatenation too;
+- `interaction.interact`: look-up and dot interaction in one; vectors never go to memory.
 """
 
 from __future__ import annotations

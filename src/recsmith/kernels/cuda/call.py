@@ -28,7 +28,8 @@ class StoredRows:
 
     Kernels read pieces of up to 16 bytes, as alignment lets them: fastest are a `stride_bytes` that is a multiple of 16
     (`best_stride`) and an `address` that is one for fp32, fp16 and bf16, and 12 more than one for int8 and int4, whose
-    codes begin after a header of 4 bytes (`best_offset`). `rows * stride_bytes` bytes must be allocated.
+    codes begin after a header of 4 bytes (`best_offset`). `rows * stride_bytes` bytes must be allocated, and 4 more for
+    int8 and int4 (`best_bytes`): what is behind a row's end is read, though never used.
 
     Attributes:
         address: of row 0, its header included.
@@ -102,6 +103,11 @@ def best_stride(dim: int, dtype: RowDtype) -> int:
 def best_offset(dtype: RowDtype) -> int:
     """Where row 0 should begin, in bytes after a multiple of 16, so that codes can be read in large pieces."""
     return 16 - HEADER_BYTES if quantised(dtype) else 0
+
+
+def best_bytes(rows: int, dim: int, dtype: RowDtype) -> int:
+    """What to allocate for a table that begins `best_offset` behind a multiple of 16."""
+    return best_offset(dtype) + rows * best_stride(dim, dtype) + (HEADER_BYTES if quantised(dtype) else 0)
 
 
 def quantised(dtype: RowDtype) -> bool:

@@ -214,6 +214,9 @@ class Function:
         library.call("cuModuleLoadData", ctypes.byref(self._module), code)
         library.call("cuModuleGetFunction", ctypes.byref(self._handle), self._module, entry.encode())
         self._shared_bytes = _PLAIN_SHARED_BYTES
+        offset, nbytes = ctypes.c_size_t(), ctypes.c_size_t()
+        library.call("cuFuncGetParamInfo", self._handle, ctypes.c_size_t(0), ctypes.byref(offset), ctypes.byref(nbytes))
+        self._argument_bytes = nbytes.value
 
     def attribute(self, name: str) -> int:
         """`registers` a thread, `local_bytes` a thread (spills), static `shared_bytes` a block."""
@@ -242,6 +245,9 @@ class Function:
         """Put a launch into a stream."""
         if launch.grid == 0:
             return
+        # The driver would read on behind an argument that is too short.
+        found, wanted = len(launch.arguments), self._argument_bytes
+        assert found == wanted, f"{launch.program.entry} takes {wanted} bytes, given {found}"
         config, _kept = self._config(launch, stream)
         argument = ctypes.create_string_buffer(launch.arguments, len(launch.arguments))
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -89,15 +89,16 @@ def _program(
     *,
     interleaved: bool,
 ) -> Program:
+    places = [place for one in vectors for place in (one.out, one.out_stride_bytes)]
     constants = (
         *index_constants(ids),
         ("FEATURES", str(len(vectors))),
-        ("RECIPES", " ".join(recipe.macro(at) for at, recipe in enumerate(recipes))),
+        ("RECIPES", " ".join(recipe.macro("RECIPE", at) for at, recipe in enumerate(recipes))),
         ("THREADS", str(tuning.threads)),
         ("MIN_BLOCKS", str(tuning.min_blocks)),
         ("ROWS_IN_FLIGHT", str(tuning.rows_in_flight)),
         ("OUTPUT", str(OUTPUTS[output])),
-        ("OUTPUT_PIECE", str(output_piece(vectors, output))),
+        ("OUTPUT_PIECE", str(output_piece(places, output))),
         ("PAST", str(int(tuning.stores == "past"))),
         ("INTERLEAVED", str(int(interleaved))),
     )
@@ -110,15 +111,17 @@ def index_constants(ids: Ids) -> tuple[tuple[str, str], ...]:
     return (("INDEX", c_type[ids.index]), ("OFFSET", c_type[ids.offset]), ("CHECKED", str(int(ids.faults != 0))))
 
 
-def output_piece(vectors: Sequence[Vectors], output: OutputType) -> int:
-    """The most bytes that can be stored at once, 16 or less.
+def output_piece(places: Iterable[int], output: OutputType) -> int:
+    """The most bytes that can be stored at once, 16 or less, where `places` are addresses and strides.
 
     Raises:
         InputError: outputs split their elements.
     """
     element, piece = ELEMENT_BYTES[output], 16
-    places = [place for one in vectors for place in (one.out, one.out_stride_bytes)]
-    while any(place % piece for place in places):
+    bits = 0
+    for place in places:
+        bits |= place
+    while bits % piece:
         piece //= 2
     if piece < element:
         raise InputError("lookup", f"{output} outputs are aligned to {piece} bytes", f"Align them to {element}.")

@@ -43,11 +43,11 @@ class Recipe:
         """Elements that a thread holds of a row, at most (of four pieces: longer rows are read in several turns)."""
         return min(4, ceil(self.pieces / self.lanes)) * max(1, self.piece * 8 // _BITS[self.dtype])
 
-    def macro(self, at: int) -> str:
-        """The recipe's line in the program's constants."""
+    def macro(self, name: str, *before: int) -> str:
+        """The recipe's line in a program's constants."""
         flags = (self.single, self.weighted, self.far)
-        numbers = (at, ROW_TYPES[self.dtype], self.dim, self.piece, self.lanes, *(int(flag) for flag in flags))
-        return f"RECIPE({', '.join(map(str, numbers))})"
+        numbers = (*before, ROW_TYPES[self.dtype], self.dim, self.piece, self.lanes, *(int(flag) for flag in flags))
+        return f"{name}({', '.join(map(str, numbers))})"
 
 
 def recipe_of(vectors: Vectors, ids: Ids) -> Recipe:

@@ -1,0 +1,206 @@
+// The names of csrc/cuda/device.cuh for a CPU: put before a kernel's text it makes C++ of it. Every access to global memory is
+// checked for bounds and alignment.
+#pragma once
+
+#include <cmath>
+
+#include "fibers.hpp"
+
+using u8 = unsigned char;
+using u16 = unsigned short;
+using u32 = unsigned int;
+using u64 = unsigned long long;
+using i32 = int;
+using i64 = long long;
+
+#define DEVICE inline
+#define UNROLL
+#define KERNEL(name, Argument, threads, blocks)                                                                  \
+  static void name(const Argument& call);                                                                        \
+  extern "C" unsigned name##_argument_bytes() { return sizeof(Argument); }                                       \
+  extern "C" unsigned name##_threads() { return threads; }                                                       \
+  extern "C" int name##_launch(const emulated::Request* request) {                                               \
+    return emulated::launch(*request, [](const void* p) { name(*static_cast<const Argument*>(p)); });            \
+  }                                                                                                              \
+  static void name(const Argument& call)
+
+template <int Bytes>
+struct Raw;
+
+inline u8* shared_memory() { return reinterpret_cast<u8*>(emulated::state->now->block->shared.start); }
+inline u32 thread_index() { return emulated::state->now->index; }
+inline u32 block_index() { return emulated::state->now->block->index; }
+inline u32 block_count() { return emulated::state->request.grid; }
+
+inline void sync_block() { emulated::wait(emulated::state->now->block->barrier, emulated::state->now->block->live); }
+inline bool sync_block_or(bool x) {
+  emulated::Block& block = *emulated::state->now->block;
+  block.votes |= x ? 1u : 0u;
+  sync_block();
+  const bool any = block.votes != 0;
+  sync_block();
+  block.votes = 0;
+  sync_block();
+  return any;
+}
+inline void sync_warp() { emulated::wait(emulated::warp().barrier, emulated::warp().live); }
+
+template <class T>
+T exchanged(T x, int lane) {
+  emulated::Warp& warp = emulated::warp();
+  std::memcpy(&warp.slot[emulated::lane()], &x, sizeof(T));
+  sync_warp();
+  T y;
+  std::memcpy(&y, &warp.slot[lane & 31], sizeof(T));
+  sync_warp();
+  return y;
+}
+inline float shuffle(float x, int lane) { return exchanged(x, lane); }
+inline u64 shuffle(u64 x, int lane) { return exchanged(x, lane); }
+inline i32 shuffle(i32 x, int lane) { return exchanged(x, lane); }
+inline float shuffle_xor(float x, int mask) { return exchanged(x, static_cast<int>(emulated::lane()) ^ mask); }
+inline i32 shuffle_xor(i32 x, int mask) { return exchanged(x, static_cast<int>(emulated::lane()) ^ mask); }
+
+inline float as_float(u32 x) { float y; std::memcpy(&y, &x, 4); return y; }
+inline u32 as_word(float x) { u32 y; std::memcpy(&y, &x, 4); return y; }
+inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+inline u32 high_product(u32 a, u32 b) { return static_cast<u32>(u64{a} * b >> 32); }
+inline float square_root(float x) { return std::sqrt(x); }
+inline float logarithm(float x) { return std::log(x); }
+inline float exponential(float x) { return std::exp(x); }
+inline float cosine_pi(float x) { return static_cast<float>(std::cos(M_PI * x)); }
+inline float sine_pi(float x) { return static_cast<float>(std::sin(M_PI * x)); }
+inline float hyperbolic_tangent(float x) { return std::tanh(x); }
+
+inline float half_value(u32 bits) {
+  const u32 sign = bits >> 15 & 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float magnitude = exponent == 31  ? (fraction != 0 ? NAN : INFINITY)
+                          : exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
+                                          : std::ldexp(static_cast<float>(fraction + 1024), static_cast<int>(exponent) - 25);
+  return sign != 0 ? -magnitude : magnitude;
+}
+// To nearest, ties to even; doubles hold every step exactly.
+inline u32 half_bits(float x) {
+  const u32 sign = as_word(x) >> 16 & 0x8000;
+  if (std::isnan(x)) return 0x7FFF;
+  const double size = std::fabs(static_cast<double>(x));
+  if (size >= 65520.0) return sign | 0x7C00;
+  if (size < std::ldexp(1.0, -14)) return sign | static_cast<u32>(std::nearbyint(std::ldexp(size, 24)));
+  int exponent;
+  std::frexp(size, &exponent);
+  const u32 scaled = static_cast<u32>(std::nearbyint(std::ldexp(size, 11 - exponent)));  // 1024 to 2048
+  return sign | (static_cast<u32>(exponent + 14) << 10) + (scaled - 1024);
+}
+inline u32 bfloat_bits(float x) {
+  const u32 bits = as_word(x);
+  return std::isnan(x) ? 0x7FFF : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+inline float half_low(u32 x) { return half_value(x & 0xFFFF); }
+inline float half_high(u32 x) { return half_value(x >> 16); }
+inline u32 to_halves(float low, float high) { return half_bits(low) | half_bits(high) << 16; }
+inline u32 to_bfloats(float low, float high) { return bfloat_bits(low) | bfloat_bits(high) << 16; }
+
+inline bool touchable(const char* what, const void* at, std::size_t nbytes) {
+  if (reinterpret_cast<std::uintptr_t>(at) % nbytes != 0) return emulated::fail("not aligned", at, nbytes), false;
+  if (!emulated::state->request.valid(at, nbytes)) return emulated::fail(what, at, nbytes), false;
+  return true;
+}
+inline bool in_shared(const void* at, std::size_t nbytes) {
+  const char* const p = static_cast<const char*>(at);
+  for (const auto& block : emulated::state->cluster) {
+    const char* const start = block->shared.start;
+    if (p >= start && p + nbytes <= start + emulated::state->request.shared_bytes) {
+      if (reinterpret_cast<std::uintptr_t>(at) % nbytes != 0) return emulated::fail("not aligned", at, nbytes), false;
+      return true;
+    }
+  }
+  emulated::fail("outside shared memory", at, nbytes);
+  return false;
+}
+
+template <int Bytes>
+Raw<Bytes> load_near_raw(Raw<Bytes> x, const void* at, bool wanted) {
+  std::memset(&x, 0, sizeof(x));
+  if (wanted && touchable("read outside of memory", at, Bytes)) std::memcpy(&x, at, Bytes);
+  return x;
+}
+template <int Bytes>
+Raw<Bytes> load_far_raw(Raw<Bytes> x, const void* at, bool wanted) { return load_near_raw(x, at, wanted); }
+template <int Bytes>
+Raw<Bytes> load_shared_raw(Raw<Bytes> x, const void* at, bool wanted) {
+  std::memset(&x, 0, sizeof(x));
+  if (wanted && in_shared(at, Bytes)) std::memcpy(&x, at, Bytes);
+  return x;
+}
+template <bool Past, int Bytes>
+void store_raw(void* at, Raw<Bytes> x) {
+  if (touchable("written outside of memory", at, Bytes)) std::memcpy(at, &x, Bytes);
+}
+template <int Bytes>
+void store_shared_raw(void* at, Raw<Bytes> x) {
+  if (in_shared(at, Bytes)) std::memcpy(at, &x, Bytes);
+}
+inline void least(u64* at, u64 x) {
+  if (touchable("counted outside of memory", at, 8)) *at = std::min(*at, x);
+}
+inline void count_one(u64* at) {
+  if (touchable("counted outside of memory", at, 8)) ++*at;
+}
+
+inline void copy_async(void* to, const void* from, bool wanted) {
+  if (!in_shared(to, 16)) return;
+  if (!wanted) std::memset(to, 0, 16);
+  else if (touchable("copied from outside of memory", from, 16)) std::memcpy(to, from, 16);
+}
+inline void copy_async_mark() {}
+template <int Pending>
+void copy_async_wait() {}
+
+inline void load_matrices(u32 (&x)[4], const void* row) {
+  emulated::Warp& warp = emulated::warp();
+  warp.slot[emulated::lane()] = reinterpret_cast<std::uintptr_t>(row);
+  sync_warp();
+  for (unsigned j = 0; j < 4; ++j) {
+    const char* const at = reinterpret_cast<const char*>(warp.slot[j * 8 + emulated::lane() / 4]);
+    if (in_shared(at, 16)) std::memcpy(&x[j], at + emulated::lane() % 4 * 4, 4);
+  }
+  sync_warp();
+}
+
+// c[16 x 8] += a[16 x 16] b[16 x 8]; who holds which element is PTX's m16n8k16. Products are exact, sums double.
+template <class Value>
+void multiply_tiles(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, Value value) {
+  emulated::Warp& warp = emulated::warp();
+  const unsigned lane = emulated::lane();
+  const u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
+  std::memcpy(warp.words[lane], own, sizeof(own));
+  sync_warp();
+  for (unsigned q = 0; q < 4; ++q) {
+    const unsigned row = lane / 4 + q / 2 * 8, column = lane % 4 * 2 + q % 2;
+    double total = 0;
+    for (unsigned k = 0; k < 16; ++k) {
+      const u32 left = warp.words[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
+      const u32 right = warp.words[column * 4 + k % 8 / 2][4 + k / 8];
+      total += static_cast<double>(value(left >> 16 * (k % 2) & 0xFFFF)) * value(right >> 16 * (k % 2) & 0xFFFF);
+    }
+    c[q] = static_cast<float>(c[q] + total);
+  }
+  sync_warp();
+}
+inline void multiply_halves(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  multiply_tiles(c, a, b0, b1, half_value);
+}
+inline void multiply_bfloats(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  multiply_tiles(c, a, b0, b1, [](u32 bits) { return as_float(bits << 16); });
+}
+
+inline u32 cluster_rank() { return emulated::state->now->block->rank; }
+inline void sync_cluster() { emulated::wait(emulated::state->cluster_barrier, emulated::state->cluster_live); }
+template <int Bytes>
+Raw<Bytes> load_cluster_raw(Raw<Bytes> x, const void* at, u32 rank, bool wanted) {
+  std::memset(&x, 0, sizeof(x));
+  const std::size_t offset = static_cast<const char*>(at) - emulated::state->now->block->shared.start;
+  const char* const there = emulated::state->cluster[rank]->shared.start + offset;
+  if (wanted && in_shared(there, Bytes)) std::memcpy(&x, there, Bytes);
+  return x;
+}

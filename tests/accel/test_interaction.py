@@ -1,0 +1,146 @@
+"""Look-up and interaction in one CUDA launch, run by the emulator, give what the oracle gives."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from batches import ELEMENT, Placed, decoded, vectors_of
+from emulated import device
+
+from recsmith.kernels.cuda.call import StoredRows, Vectors
+from recsmith.kernels.cuda.interaction import InteractionTuning, interact, pairs
+from recsmith.reference import encode, joined
+from recsmith.spec import CapacityError, InputError, RowFormat
+from recsmith.testing.joined import agree_joined, joined_case
+
+
+def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tuning=None, **more):
+    """The interaction's output as float32."""
+    placed, model = Placed(gpu, case.case), case.case.model
+    ids, dim, batch = placed.ids(), case.bottom.shape[1], len(case.bottom)
+    element = np.dtype(ELEMENT[output]).itemsize
+    columns = dim + pairs(len(model.features) + 1, self_terms=model.interaction.self_terms)
+    width = columns + spare
+    rows = StoredRows(
+        placed.put(encode(case.bottom, RowFormat(bottom))), batch, dim, bottom, dim * np.dtype(ELEMENT[bottom]).itemsize
+    )
+    vectors = [
+        Vectors(rows, 0, 0, 0, "identity"),
+        *(vectors_of(placed, feature, at, 0, 0, **more) for at, feature in enumerate(model.features)),
+    ]
+    out = placed.room(batch * width * element)
+    launch = interact(
+        vectors,
+        ids,
+        out,
+        width * element,
+        output=output,
+        operand=operand,
+        self_terms=model.interaction.self_terms,
+        columns=width if spare else 0,
+        tuning=tuning,
+    )
+    gpu.run(launch)
+    found = decoded(gpu.fetch(out, (batch, width), ELEMENT[output]), output)
+    assert (found[:, columns:] == 0).all()
+    return found[:, :columns]
+
+
+@pytest.mark.parametrize("dim", [1, 7, 16, 20, 128])
+def test_float32_products(dim):
+    for seed, batch in enumerate([1, 3, 18]):
+        for one_hot in (False, True):
+            case = joined_case(seed, dim=dim, batch=batch, one_hot=one_hot, self_terms=seed == 1)
+            agree_joined(case, run(case, device()))
+
+
+@pytest.mark.parametrize("features", [1, 2, 26, 40])
+def test_every_number_of_vectors(features):
+    case = joined_case(features, features=features, dim=8, batch=3, one_hot=True)
+    agree_joined(case, run(case, device()))
+
+
+def test_an_empty_batch():
+    case = joined_case(1, batch=0, one_hot=True)
+    assert run(case, device()).shape == (0, 16 + 15)
+
+
+def in_format(case, dtype):
+    """The case with all rows in `dtype`, and what its vectors are when they are rounded to it."""
+    model = case.case.model
+    tables = tuple(msgspec_replace(table, format=RowFormat(dtype)) for table in model.tables)
+    draw = np.random.default_rng(0)
+    stored = {t.name: encode(draw.normal(size=(t.rows, t.dim)), t.format) for t in tables}
+    weights = dataclasses.replace(case.case.weights, tables=stored)
+    made = dataclasses.replace(case.case, model=msgspec_replace(model, tables=tables), weights=weights)
+    bottom = decoded(encode(case.bottom, RowFormat(dtype)), dtype)
+    return dataclasses.replace(case, case=made, bottom=bottom)
+
+
+def msgspec_replace(record, **changes):
+    from msgspec.structs import replace
+
+    return replace(record, **changes)
+
+
+@pytest.mark.parametrize("operand", ["fp16", "bf16"])
+@pytest.mark.parametrize(("dim", "features"), [(16, 5), (64, 26), (128, 26), (128, 3), (20, 4), (32, 40)])
+def test_rows_that_are_multiplied_as_they_are_stored_lose_nothing(operand, dim, features):
+    """Products of 16-bit numbers are exact in float32, so the bound is that of float32."""
+    for self_terms in (False, True):
+        case = in_format(
+            joined_case(3, dim=dim, features=features, batch=5, one_hot=True, self_terms=self_terms), operand
+        )
+        for tuning in (None, InteractionTuning(warps=2, blocks=1)):
+            found = run(case, device(), operand=operand, bottom=operand, aligned=True, tuning=tuning)
+            agree_joined(case, found)
+
+
+@pytest.mark.parametrize("operand", ["fp16", "bf16"])
+@pytest.mark.parametrize("bag", [1.0, 60.0])
+def test_pooled_vectors_are_rounded_once(operand, bag):
+    """Off by half a unit in the last place of each vector's elements, in the worst case all the same way."""
+    for seed in range(3):
+        case = joined_case(seed, dim=32, features=6, batch=6)
+        found = run(case, device(), operand=operand, bag=bag, aligned=True, spare=3)
+        wanted = joined(case.case.model, case.case.weights, case.case.ids, case.bottom)
+        step = {"fp16": 2.0**-11, "bf16": 2.0**-8}[operand]
+        magnitudes = joined(*magnitude(case))
+        np.testing.assert_allclose(found[:, :32], case.bottom)
+        np.testing.assert_array_less(np.abs(found - wanted), 2.1 * step * magnitudes + 1e-6)
+
+
+def magnitude(case):
+    """The case with every number replaced by its size, so that nothing cancels: bounds follow from it."""
+    model, weights, ids = case.case.model, case.case.weights, case.case.ids
+    from recsmith.reference import decode
+
+    tables = tuple(msgspec_replace(table, format=RowFormat("fp32")) for table in model.tables)
+    sizes = {t.name: np.abs(decode(weights.tables[t.name], t)).astype(np.float32) for t in model.tables}
+    sized = None if ids.weights is None else np.abs(ids.weights)
+    return (
+        msgspec_replace(model, tables=tables),
+        dataclasses.replace(weights, tables=sizes),
+        dataclasses.replace(ids, weights=sized),
+        np.abs(case.bottom),
+    )
+
+
+def test_output_in_16_bits_and_padded():
+    case = in_format(joined_case(9, dim=16, features=26, batch=9, one_hot=True), "fp16")
+    exact = run(case, device(), operand="fp16", bottom="fp16", aligned=True)
+    found = run(case, device(), output="fp16", operand="fp16", bottom="fp16", aligned=True, spare=1)
+    np.testing.assert_allclose(found, exact, rtol=2.0**-11, atol=2.0**-24)
+
+
+def test_what_does_not_fit_is_refused():
+    case = joined_case(1, features=2, batch=1, one_hot=True)
+    placed = Placed(device(), case.case)
+    rows = placed.table(case.case.model.tables[0])
+    one = Vectors(rows, 0, 0, 0)
+    with pytest.raises(CapacityError, match="97 vectors a sample"):
+        interact([one] * 97, placed.ids(), 0, 16)
+    with pytest.raises(CapacityError, match="bytes of shared memory"):
+        interact([dataclasses.replace(one, rows=StoredRows(0, 1, 4096, "fp32", 4096 * 4))] * 20, placed.ids(), 0, 16)
+    with pytest.raises(InputError, match=r"one length, found \[8, 16\]"):
+        interact([one, dataclasses.replace(one, rows=StoredRows(0, 1, 8, "fp32", 32))], placed.ids(), 0, 16)
