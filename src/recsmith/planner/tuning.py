@@ -15,6 +15,9 @@ from .writing import best_writing, mapped
 
 WIDE_ROW_BYTES = 256
 DISTANCE_ROWS = 24
+RARE = 0.1
+"""Part of its rows' time (prefetched) up to which a placement's far rows are not asked for ahead. An id that needs no
+prefetch pays about a fifth of a near row for it, one that needs it and has none waits for several far rows."""
 SHORT_BAG = 2.0
 """Ids a bag below which rows are tuned as single vectors."""
 
@@ -40,21 +43,29 @@ Where = tuple[str, int]
 
 
 def _where_rows_are(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> dict[Where, str]:
-    """For each placement, the memory whose rows take most of its time."""
+    """For each placement, the farthest memory that its rows come from often enough to be asked for ahead."""
+    platform = pricer.problem.platform
     most: dict[Where, tuple[float, str]] = {}
     for workload in workloads:
         for stage in pricer.price(bucket, workload).stages:
-            for parts in stage.values():
+            for core, parts in stage.items():
+                outwards = [label(platform.memory(id)) for id in platform.core(core).memories]
                 for placement, estimate in parts:
                     if placement is not None:
                         key = (placement.feature, placement.shard.start)
-                        most[key] = max(most.get(key, (0.0, "")), _slowest(estimate))
+                        most[key] = max(most.get(key, (0.0, "")), _farthest(estimate, outwards))
     return {key: name for key, (_, name) in most.items()}
 
 
-def _slowest(estimate: Estimate) -> tuple[float, str]:
-    rows = [(seconds, part[5:]) for part, seconds in estimate.breakdown.items() if part.startswith("rows ")]
-    return max(rows, default=(0.0, ""))
+def _farthest(estimate: Estimate, outwards: Sequence[str]) -> tuple[float, str]:
+    """Seconds of all rows, and the memory from which outwards `RARE` of them are spent."""
+    rows = {part[5:]: seconds for part, seconds in estimate.breakdown.items() if part.startswith("rows ")}
+    total, beyond = sum(rows.values()), 0.0
+    for name in reversed(outwards):
+        beyond += rows.get(name, 0.0)
+        if beyond > RARE * total:
+            return total, name
+    return total, ""
 
 
 def _tuning(
