@@ -54,16 +54,27 @@ template <class V, RowType T, int N, bool Weighted, class Index, class Prefetche
   }
 }
 
-// Adds up one strip of columns over the ids [begin, end).
+// Adds up one strip of columns over the ids [begin, end). Narrow strips take odd and even ids apart, so that an addition
+// does not wait for the one before it.
 template <class V, RowType T, int N, bool Weighted, class Index, class Visit>
 [[gnu::always_inline]] inline Strip<V, T, N> sum_strip(const Call<Index>& call, std::int64_t begin, std::int64_t end,
                                                        std::int64_t column, Visit visit) {
-  Strip<V, T, N> strip;
-  for (std::int64_t k = begin; k < end; ++k) {
+  auto add = [&](Strip<V, T, N>& strip, std::int64_t k) __attribute__((always_inline)) {
     visit(k);
     strip.template add<Weighted>(address(call.rows, call.ids[k]), column,
                                  V::set1(Weighted ? call.weights[k] : 1.0f));
+  };
+  Strip<V, T, N> strip;
+  std::int64_t k = begin;
+  if constexpr (2 * N <= V::strip) {
+    Strip<V, T, N> odd;
+    for (; k + 1 < end; k += 2) {
+      add(strip, k);
+      add(odd, k + 1);
+    }
+    strip.add(odd);
   }
+  for (; k < end; ++k) add(strip, k);
   return strip;
 }
 

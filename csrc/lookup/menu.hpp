@@ -34,6 +34,7 @@ Kernel<Index> kernel_of_dim(Flow flow) {
 template <class V, RowType T, class Index>
 Kernel<Index> kernel_of_type(Flow flow, std::int32_t dim) {
   switch (dim) {
+    case 8: return kernel_of_dim<V, T, 8, Index>(flow);
     case 16: return kernel_of_dim<V, T, 16, Index>(flow);
     case 32: return kernel_of_dim<V, T, 32, Index>(flow);
     case 64: return kernel_of_dim<V, T, 64, Index>(flow);

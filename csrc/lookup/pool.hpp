@@ -55,6 +55,12 @@ class Strip {
     add_bias<Weighted>(row, weight);
   }
 
+  [[gnu::always_inline]] void add(const Strip& other) {
+#pragma GCC unroll 16
+    for (int j = 0; j < N; ++j) sum_[j] = V::add(sum_[j], other.sum_[j]);
+    bias_ = V::add(bias_, other.bias_);
+  }
+
   // The j-th vector, times `factor` (one over the bag's length for means).
   [[gnu::always_inline]] F vector(int j, F factor) const {
     return V::mul(Row<V, T>::quantised ? V::add(sum_[j], bias_) : sum_[j], factor);
