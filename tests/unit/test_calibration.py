@@ -1,5 +1,7 @@
 """Calibration: the arithmetic on made-up timings, and a short measurement of this machine."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,10 +91,10 @@ def test_levels_spread_beyond_the_cache_inside(tmp_path):
     platform = probe(Recorded(tmp_path, smt=2).write())
     l1d, l2, l3, ram = levels(platform, 1 << 30)
     assert l1d.footprint_bytes == 16 << 10 and l1d.inner_share == 0
-    assert l2.footprint_bytes == 512 << 10 and l2.private
-    assert l3.footprint_bytes == 16 * MB and not l3.private
+    assert l2.footprint_bytes == math.isqrt((32 << 10) * MB) // 64 * 64 and l2.private
+    assert l3.footprint_bytes == math.isqrt(MB * 32 * MB) // 64 * 64 and not l3.private
     assert ram.footprint_bytes == 1 << 30
-    assert l3.inner_share == pytest.approx(1 / 16)
+    assert l3.inner_share == pytest.approx(MB / l3.footprint_bytes)
 
 
 def test_siblings_do_not_measure_a_private_cache_together(tmp_path):

@@ -21,17 +21,19 @@ Probe = Callable[[Tuning, int], Sample]
 
 NONE = Tuning()
 _NEAR = (NONE, Tuning(8, "t0"))
-_MIDDLE = (NONE, Tuning(8, "t0"), Tuning(16, "t0"), Tuning(16, "t1"), Tuning(32, "t1"))
+_MIDDLE = (NONE, Tuning(16, "t0"), Tuning(32, "t0"), Tuning(48, "t0"), Tuning(32, "t1"))
 _FAR = (
-    Tuning(8, "t0"),
     Tuning(16, "t0"),
     Tuning(32, "t0"),
+    Tuning(48, "t0"),
     Tuning(12, "t1"),
     Tuning(24, "t1"),
     Tuning(48, "t1"),
     Tuning(16, "nta"),
     Tuning(32, "nta"),
 )
+_WORTH_IT = 1.1
+"""How much faster than without it prefetching has to be: timings of single rounds differ by as much."""
 _GRID_ROUNDS = 3
 _ROUNDS = 9
 
@@ -89,7 +91,8 @@ def best(probe: Probe, candidates: tuple[Tuning, ...], bench: Bench) -> tuple[Tu
         return middle, probe(middle, 1)
     if bench.clock.behind:
         return min(((tuning, probe(tuning, 1)) for tuning in candidates), key=lambda pair: pair[1].median_s)
-    tuning, _ = min(((tuning, probe(tuning, _GRID_ROUNDS)) for tuning in candidates), key=lambda p: p[1].median_s)
+    tried = {tuning: probe(tuning, _GRID_ROUNDS).median_s for tuning in candidates}
+    tuning = min(tried, key=lambda tuning: tried[tuning] / (_WORTH_IT if tuning == NONE else 1.0))
     return tuning, probe(tuning, _ROUNDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from recsmith.spec import Core, Memory, Platform
@@ -59,8 +60,9 @@ def levels(platform: Platform, ram_bytes: int) -> tuple[Level, ...]:
         if memory.kind == "ram":
             footprint = ram_bytes
         else:
-            # Half of it, yet well beyond what the next inner one holds.
-            footprint = min(max(memory.capacity_bytes // 2, 4 * inner_bytes), memory.capacity_bytes * 3 // 4, ram_bytes)
+            # Well beyond what the next inner one holds, and well within it: part of a shared cache is others'.
+            between = math.isqrt(inner_bytes * memory.capacity_bytes) or memory.capacity_bytes // 2
+            footprint = min(max(between, 4 * inner_bytes), memory.capacity_bytes * 3 // 4, ram_bytes)
         share = min(inner_bytes / footprint, 0.9) if found else 0.0
         private = is_private(platform, memory)
         some = pages(platform)[:1] if private else pages(platform)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from recsmith.spec import Curve, Memory, UnavailableError
 from recsmith.spec.platform import Page
 
@@ -36,7 +38,8 @@ class CurveSpeeds:
 
     Between row sizes: seconds and bytes both on logarithmic scales. Beyond the largest row, in proportion to
     bytes; below the smallest, as the smallest. Between numbers of active cores: linear; beyond, as the last.
-    Costs never fall as cores are added: noise only ever adds, so a later, cheaper point is the truer one.
+    Costs never fall as rows get longer or cores are added: noise only ever adds, so a later, cheaper point is the
+    truer one.
 
     Args:
         memory: whose curves.
@@ -46,8 +49,8 @@ class CurveSpeeds:
     def __init__(self, memory: Memory, page: Page) -> None:
         # Other row formats and batch sizes are measured by some profiles; these are what all have.
         plain = [c for c in memory.curves if c.dtype == "fp32" and c.batch == 0]
-        self._gather = _by_cores([c for c in plain if c.access == "gather"], page)
-        self._copy = _by_cores([c for c in plain if c.access == "copy"], page) or self._gather
+        self._gather = _rising(_by_cores([c for c in plain if c.access == "gather"], page))
+        self._copy = _rising(_by_cores([c for c in plain if c.access == "copy"], page)) or self._gather
         self._order = {
             access: _by_cores([c for c in memory.curves if c.access == access and c.row_bytes == 0], page)
             for access in ("read", "write", "stream_write", "latency")
@@ -100,6 +103,14 @@ def _by_cores(curves: Sequence[Curve], page: Page) -> list[tuple[int, list[Curve
     for curve in matching:
         grouped[curve.active_cores].append(curve)
     return [(cores, sorted(grouped[cores], key=lambda c: c.row_bytes)) for cores in sorted(grouped)]
+
+
+def _rising(grid: list[tuple[int, list[Curve]]]) -> list[tuple[int, list[Curve]]]:
+    """No row dearer than a longer one."""
+    return [
+        (cores, [replace(curve, seconds=min(c.seconds for c in curves[at:])) for at, curve in enumerate(curves)])
+        for cores, curves in grid
+    ]
 
 
 def _along_rows(curves: Sequence[Curve], row_bytes: int) -> float:

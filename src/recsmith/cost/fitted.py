@@ -47,7 +47,7 @@ class FittedCost:
     def loads(self, platform: Platform, work: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
         """Seconds of each work on each core when all cores run at the same time, batch after batch.
 
-        The breakdown has `rows <memory>`, `stream <memory>`, `ids`, `output <memory>` (or `past caches`), `addresses`
+        The breakdown has `rows <memory>` (`bags <memory>` of rows that are added up), `stream <memory>`, `ids`, `output <memory>` (or `past caches`), `addresses`
         (of rows that are written sample by sample), `filing` (of ids under chunks), `task`, `setup`, `arithmetic`.
 
         Raises:

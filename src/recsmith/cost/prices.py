@@ -28,6 +28,8 @@ samples; seen on a 2-core AMD EPYC (26/2/1) with 32 to 96 vectors of 16 or 32 el
 PRODUCTS = 2.3
 """Seconds of pairwise products in units of the processor's peak, transposing included: 27 vectors of 16 or 64 elements
 took 105 and 380 ns a sample, of which 45 and 184 multiplying (one core of an AMD EPYC, 26/2/1, AVX-512, 2026-11-21)."""
+_MOSTLY_ALONE = 0.5
+"""Vectors a row above which a request counts as one of single rows, not of bags."""
 _ENTRY_BYTES = 64
 """Listing an address and filing an id are counted in rows of so many bytes, of the nearest memory."""
 
@@ -191,15 +193,16 @@ class _CoreAtWork:
         path = self._machine.path(self._core, request.role)
         row_s = self._machine.gather_s(path, request.row_bytes, self._active_cores, alone)
         inside = 0.0
+        kind = "rows " if alone > _MOSTLY_ALONE else "bags "
         if len(path) > 1:
             key = (rows, _footprint(request, path[0]))
             for memory, seconds in zip(path, row_s, strict=True):
                 found = self._caches[memory.id].found[key] if memory.kind == "cache" else 1.0
                 if found > inside:
-                    _add(parts, "rows " + label(memory), request.count * (found - inside) * seconds)
+                    _add(parts, kind + label(memory), request.count * (found - inside) * seconds)
                     inside = found
         else:
-            _add(parts, "rows " + label(path[0]), request.count * row_s[0])
+            _add(parts, kind + label(path[0]), request.count * row_s[0])
 
     def _add_stream(self, parts: dict[str, float], stream: Stream, part: str) -> None:
         path = self._machine.path(self._core, stream.role)

@@ -59,7 +59,7 @@ def _where_rows_are(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload
 
 def _farthest(estimate: Estimate, outwards: Sequence[str]) -> tuple[float, str]:
     """Seconds of all rows, and the memory from which outwards `RARE` of them are spent."""
-    rows = {part[5:]: seconds for part, seconds in estimate.breakdown.items() if part.startswith("rows ")}
+    rows = {part[5:]: seconds for part, seconds in estimate.breakdown.items() if part[:5] in ("rows ", "bags ")}
     total, beyond = sum(rows.values()), 0.0
     for name in reversed(outwards):
         beyond += rows.get(name, 0.0)

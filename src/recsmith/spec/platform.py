@@ -151,7 +151,7 @@ class Platform(Record, frozen=True):
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.
         notes: what was assumed or stands out, a sentence each.
-        factors: part of an `Estimate` ("rows l2", "output ram") to what it takes in whole look-ups, in units
+        factors: part of an `Estimate` ("rows l2", "bags l2", "output ram") to what it takes in whole look-ups, in units
             of its seconds measured alone; fitted by `measure`, 1 for what is not named.
         arithmetic: what computing rows and MLPs costs; empty where nobody measured it.
     """
