@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--max-bytes", type=int, default=8_000_000_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--budget", type=float, default=40.0, help="seconds for each measurement of the machine")
+    parser.add_argument("--profile", help="a profile measured before, to see how well it still predicts")
     asked = parser.parse_args()
     options = PredictionOptions(
         tuple(asked.shapes),
@@ -30,7 +31,11 @@ def main() -> None:
         rounds=asked.rounds,
     )
     record = run_prediction_bench(
-        options, api.platform("cpu"), lambda platform: api.measure(platform, budget_s=asked.budget), say
+        options,
+        api.platform("cpu"),
+        lambda platform: api.measure(platform, budget_s=asked.budget),
+        say,
+        api.platform(asked.profile) if asked.profile else None,
     )
     records.append(results("prediction"), record)
     for case in record.cases:
@@ -41,10 +46,13 @@ def main() -> None:
                 f"{case.auto_over_symmetric:.3f}, {each.owned} owned"
             )
     print(
-        f"{len(record.cases)} cases: median |error| {record.median_abs_error:.1%}, worst auto/symmetric "
+        f"{len(record.cases)} cases: median |error| {record.median_abs_error:.1%}, 95 % of cases within "
+        f"{record.p95_abs_error:.1%}, worst auto/symmetric "
         f"{record.worst_auto_over_symmetric:.3f}; drift of the machine {record.drift.median_ratio:.2f} "
         f"(worst {record.drift.worst})"
     )
+    if record.stored_median_abs_error is not None:
+        print(f"with {asked.profile}: {record.stored_median_abs_error:.1%}, within {record.stored_p95_abs_error:.1%}")
     for name, gain in record.gains.items():
         print(f"asymmetric: {name}: {gain:.2f}x")
 

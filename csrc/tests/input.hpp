@@ -44,10 +44,10 @@ struct Input {
 };
 
 inline Input draw(Source& from) {
-  constexpr std::int32_t dims[] = {16, 32, 64, 128};
+  constexpr std::int32_t dims[] = {8, 16, 32, 64, 128};
   Input in{};
   in.type = static_cast<RowType>(from.below(5));
-  in.dim = from.below(2) != 0 ? dims[from.below(4)] : 1 + static_cast<std::int32_t>(from.below(150));
+  in.dim = from.below(2) != 0 ? dims[from.below(5)] : 1 + static_cast<std::int32_t>(from.below(150));
   in.rows = 1 + static_cast<std::int64_t>(from.below(from.below(2) != 0 ? 8 : 400));
   in.stride = row_bytes(in.type, in.dim) + static_cast<std::int64_t>(from.below(2) != 0 ? 0 : from.below(70));
   in.distance = static_cast<std::int32_t>(from.below(80));

@@ -95,15 +95,18 @@ def test_every_case_of_a_grid_is_predicted_and_measured():
         ("tenrec_qb_article_guess",), ("uniform", "fixed"), (64,), threads=1, rounds=3, sample_s=2e-4
     )
     machine = api.platform("cpu")
-    record = prediction.run_prediction_bench(options, machine, lambda platform: platform)
+    record = prediction.run_prediction_bench(options, machine, lambda platform: platform, stored=machine)
     assert [(case.ids, case.batch) for case in record.cases] == [("uniform", 64), ("fixed", 64)]
     for case in record.cases:
         assert [each.planner for each in case.planners] == ["auto", "symmetric"]
         for each in case.planners:
             assert each.predicted_s > 0 and each.error == pytest.approx(each.predicted_s / each.measured_s - 1)
+            assert each.stored_error == pytest.approx(each.error)
         assert not case.asymmetric
         if case.same_plan:
             assert case.auto_over_symmetric == 1 and case.planners[0].measured_s == case.planners[1].measured_s
+    assert record.stored_median_abs_error == pytest.approx(record.median_abs_error)
+    assert record.median_abs_error <= record.p95_abs_error == pytest.approx(record.stored_p95_abs_error)
     assert record.drift.median_ratio == 1
     assert type(record).from_json(record.to_json()) == record
 

@@ -94,7 +94,7 @@ def test_levels_spread_beyond_the_cache_inside(tmp_path):
     assert l2.footprint_bytes == math.isqrt((32 << 10) * MB) // 64 * 64 and l2.private
     assert l3.footprint_bytes == math.isqrt(MB * 32 * MB) // 64 * 64 and not l3.private
     assert ram.footprint_bytes == 1 << 30
-    assert l3.inner_share == pytest.approx(MB / l3.footprint_bytes)
+    assert l3.inner_share == pytest.approx(MB / l3.footprint_bytes, rel=1e-4)
 
 
 def test_siblings_do_not_measure_a_private_cache_together(tmp_path):
@@ -140,7 +140,7 @@ def test_a_short_measurement_fills_every_memory_and_survives_json():
         accesses = {curve.access for curve in memory.curves}
         assert accesses == {"reader", "gather", "copy", "read", "write", "stream_write", "latency"}
         assert all(curve.seconds > 0 for curve in memory.curves)
-        assert {curve.row_bytes for curve in memory.curves} == {0, 64, 128, 256, 512}
+        assert {curve.row_bytes for curve in memory.curves if curve.dtype == "fp32"} == {0, 64, 128, 256, 512}
         assert 0 < memory.capacity_bytes <= memory.reported_bytes
     assert told[0][1] == 0 and all(0 <= done <= total for _, done, total in told)
     assert any("modelled" in note for note in platform.notes)

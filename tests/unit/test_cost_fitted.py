@@ -34,14 +34,14 @@ def test_the_menu_holds_both_models():
 
 def test_rows_that_fit_the_inner_cache_cost_its_seconds():
     estimate = only(COST.loads(cached_machine(), {CORE: [gather(100)]})[CORE])
-    assert estimate.breakdown == pytest.approx({"rows l1": 1000 * 1e-9, "task": 5e-8})
+    assert estimate.breakdown == pytest.approx({"bags l1": 1000 * 1e-9, "task": 5e-8})
     assert estimate.seconds == pytest.approx(sum(estimate.breakdown.values()))
 
 
 def test_half_of_a_table_twice_the_last_cache_comes_from_memory():
     platform = cached_machine(l2_bytes=32 * 1024, l3_bytes=2 * MIB)
     estimate = only(COST.loads(platform, {CORE: [gather(4 * MIB // 64, 10_000.0)]})[CORE])
-    assert estimate.breakdown["rows ram"] == pytest.approx(5_000 * 14e-9, rel=0.02)
+    assert estimate.breakdown["bags ram"] == pytest.approx(5_000 * 14e-9, rel=0.02)
 
 
 def test_a_cache_that_plays_local_keeps_rows_by_being_used():
@@ -53,7 +53,7 @@ def test_a_cache_that_plays_local_keeps_rows_by_being_used():
 def test_a_scratchpad_that_plays_local_holds_its_rows():
     platform = scratchpad_machine()
     estimate = only(COST.loads(platform, {"core0": [gather(10**4, role="local")]})["core0"])
-    assert estimate.breakdown["rows l1"] == pytest.approx(1000 * 1.5e-9)
+    assert estimate.breakdown["bags l1"] == pytest.approx(1000 * 1.5e-9)
 
 
 def test_two_tables_slow_each_other_down_in_a_private_cache():
@@ -169,7 +169,7 @@ def test_a_row_that_is_a_vector_of_its_own_costs_what_copying_does():
 def test_roofline_takes_bandwidth_or_latency_whichever_is_more():
     platform = cached_machine()
     estimate = only(RooflineCost().loads(platform, {CORE: [gather(100)]})[CORE])
-    assert estimate.breakdown["rows l1"] == pytest.approx(1000 * max(64 * 1e-11, 6e-9 / 10))
+    assert estimate.breakdown["bags l1"] == pytest.approx(1000 * max(64 * 1e-11, 6e-9 / 10))
     assert estimate.source == "modelled"
 
 
@@ -178,3 +178,32 @@ def test_a_memory_without_speeds_is_named():
     bare = replace(platform, memories=tuple(replace(memory, curves=()) for memory in platform.memories))
     with pytest.raises(UnavailableError, match=r"'ram' has no speed.*recsmith measure"):
         COST.loads(bare, {CORE: [gather(100)]})
+
+
+def test_no_row_is_dearer_than_a_longer_one():
+    speeds = CurveSpeeds(
+        memory_with(*(Curve("gather", n, 1, "huge", s) for n, s in ((64, 5e-9), (128, 3e-9), (256, 4e-9)))), "huge"
+    )
+    assert [speeds.gather_s(n, 1, 0.0) for n in (64, 128, 256)] == pytest.approx([3e-9, 3e-9, 4e-9])
+
+
+def test_rows_across_lines_cost_the_lines_they_reach():
+    speeds = CurveSpeeds(
+        memory_with(Curve("gather", 64, 1, "huge", 1e-9), Curve("gather", 128, 1, "huge", 2e-9)), "huge"
+    )
+    assert speeds.gather_s(68, 1, 0.0) == pytest.approx(2e-9)  # 68 bytes at multiples of four: two lines
+    assert speeds.gather_s(32, 1, 0.0) == pytest.approx(1e-9)
+
+
+def test_decoding_is_what_rows_of_a_type_cost_more_in_the_nearest_memory():
+    plain = [Curve(access, n, 1, "huge", n / 64 * 1e-9) for access in ("gather", "copy") for n in (64, 128)]
+    int8 = [Curve("gather", 68, 1, "huge", 2.5e-9, dtype="int8"), Curve("copy", 68, 1, "huge", 3e-9, dtype="int8")]
+    speeds = CurveSpeeds(memory_with(*plain, *int8), "huge")
+    assert speeds.decode_s("int8", 64, 0.0) == pytest.approx(0.5e-9)
+    assert speeds.decode_s("int8", 128, 1.0) == pytest.approx(2e-9)
+    assert speeds.decode_s("int4", 64, 0.0) == 0  # nobody measured it
+    platform = cached_machine()
+    encoded = [replace(m, curves=(*m.curves, *plain[2:], *int8)) for m in platform.memories]
+    work = Work(requests=(Request("global", 68, 1000.0, Popularity.uniform(10), "t", "int8", 64),))
+    estimate = only(COST.loads(replace(platform, memories=tuple(encoded)), {CORE: [work]})[CORE])
+    assert estimate.breakdown["decoding"] > 0

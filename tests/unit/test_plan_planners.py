@@ -16,25 +16,32 @@ from recsmith.spec import (
     PlanError,
     Problem,
     Table,
+    Uniform,
     Workload,
+    Zipf,
     check,
 )
 from recsmith.strategies import STRATEGIES
 from recsmith.testing.machines import MIB, cached_machine, scratchpad_machine
 
 ALL = {name: STRATEGIES[name]() for name in STRATEGIES}
+UNIFORM = Uniform()
 SIZES = (3_000_000, 1_000_000, 20_000, 20_000, 500, 100, 30, 3)
 # `fused` wants an interaction, which these models do not have: test_plan_fused.py.
 ANY_MODEL = [name for name in PLANNERS if name != "fused"]
 
 
-def problem_of(sizes=SIZES, platform=None, batch=2048, dim=16, poolings=None, aim="mean", batches=None) -> Problem:
+def problem_of(
+    sizes=SIZES, platform=None, batch=2048, dim=16, poolings=None, aim="mean", batches=None, ids=UNIFORM
+) -> Problem:
     tables = tuple(Table(f"T{i}", rows, dim) for i, rows in enumerate(sizes))
     features = tuple(
         Feature(f"f{i}", table.name, pooling=(poolings or {}).get(i, "sum")) for i, table in enumerate(tables)
     )
     model = Model("made up", tables, features)
-    workloads = tuple(Workload(f"b{b}", b, tuple(Access(f.name) for f in features)) for b in batches or (batch,))
+    workloads = tuple(
+        Workload(f"b{b}", b, tuple(Access(f.name, ids=ids) for f in features)) for b in batches or (batch,)
+    )
     ops = tuple(Gather(f.name, f.table, f.pooling) for f in features)
     return Problem(model, ops, Objective(workloads, aim=aim), platform or cached_machine(2))
 
@@ -137,6 +144,13 @@ def test_prefetching_follows_where_rows_are():
     far, near = (placements_of(plan, f)[0].tuning for f in ("f0", "f1"))
     assert far.prefetch_distance > 0 and far.prefetch_level == "t1"
     assert near.prefetch_distance == 0
+
+
+def test_rows_that_come_from_far_now_and_then_are_prefetched_too():
+    plan = planned("symmetric", problem_of(sizes=(3_000_000,), dim=64, ids=Zipf(1.4)))
+    rows = {part: seconds for part, seconds in plan.predicted[0].total.breakdown.items() if part.startswith("rows ")}
+    assert 0.1 < rows["rows ram"] / sum(rows.values()) < 0.5 and max(rows, key=rows.__getitem__) == "rows l1"
+    assert placements_of(plan, "f0")[0].tuning.prefetch_distance > 0
 
 
 def test_dominated_options_go():

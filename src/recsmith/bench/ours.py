@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import __version__, api
+from recsmith.cost import COSTS
+from recsmith.planner.evaluate import Pricer
 from recsmith.platforms import load, restrict
 from recsmith.spec import Executable, Jagged, Model, Objective, Plan, Platform, Weights, Workload
 
@@ -72,6 +74,13 @@ def planned(
 ) -> Plan:
     """A plan for the whole of `platform`."""
     return api.plan(model, platform, objective, planner=planner, allow=strategies or None)
+
+
+def expected_s(model: Model, platform: Platform, workload: Workload, plan: Plan) -> float:
+    """Seconds that `platform`, which need not be the plan's, promises for a batch of `workload`."""
+    problem = api.problem(model, platform, workload)
+    pricer = Pricer(problem, api.strategies(), COSTS["fitted"]())
+    return pricer.price(plan.bucket(workload.batch), workload).total.seconds
 
 
 def settled(

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any, Literal
 
+import numpy as np
+
 from recsmith.data import distributions, shapes
 from recsmith.platforms import restrict
 from recsmith.spec import Objective, Plan, Platform, Progress, Record, Weights, Workload
@@ -61,6 +63,7 @@ class PlannerCase(Record, frozen=True):
     Attributes:
         error: predicted over measured, less one.
         owned: features that one core serves for all samples while other cores work too.
+        stored_error: the same for what a profile promised that was measured before this run.
     """
 
     planner: str
@@ -72,6 +75,7 @@ class PlannerCase(Record, frozen=True):
     error: float
     owned: int
     strategies: tuple[str, ...]
+    stored_error: float | None = None
 
 
 class PredictionCase(Record, frozen=True):
@@ -110,6 +114,8 @@ class PredictionRecord(Record, frozen=True):
 
     Attributes:
         median_abs_error: median of |predicted / measured - 1| over all cases and planners.
+        p95_abs_error: the error that one case in twenty exceeds.
+        stored_median_abs_error, stored_p95_abs_error: the same with a profile that was measured before this run.
         worst_auto_over_symmetric: the largest of the ratios.
         gains: cases with an asymmetric plan, "workload/ids/batch", to symmetric's time over auto's.
     """
@@ -122,19 +128,28 @@ class PredictionRecord(Record, frozen=True):
     drift: Drift
     kind: Literal["prediction"] = "prediction"
     version: int = 1
+    p95_abs_error: float | None = None
+    stored_median_abs_error: float | None = None
+    stored_p95_abs_error: float | None = None
 
 
 def run_prediction_bench(
-    options: PredictionOptions, machine: Platform, measure: Measure, progress: Progress | None = None
+    options: PredictionOptions,
+    machine: Platform,
+    measure: Measure,
+    progress: Progress | None = None,
+    stored: Platform | None = None,
 ) -> PredictionRecord:
     """Plan, predict and measure every case of the grid.
 
     Args:
         machine: this machine, as probed.
         measure: yields it with curves measured now.
+        stored: a profile of this machine that was measured before.
     """
     allocator = process.keep_freed_memory()
     before = restrict(measure(machine), options.threads)
+    known = restrict(stored, options.threads) if stored else None
     cases: list[PredictionCase] = []
     placement = ""
     total = len(options.shapes) * len(options.ids) * len(options.batches)
@@ -143,14 +158,16 @@ def run_prediction_bench(
         tables = SharedTables(shape.model, options.pages, options.seed)
         for law in options.ids:
             for batch in options.batches:
-                case, placement = _case(options, shape, tables, law, batch, before)
+                case, placement = _case(options, shape, tables, law, batch, before, known)
                 cases.append(case)
                 if progress:
                     progress("predicting and measuring", len(cases), total)
         del tables
     after = restrict(measure(machine), options.threads)
     run = records.Run(records.commit(), records.now(), machine.machine, options.threads, placement, allocator)
-    errors = [abs(each.error) for case in cases for each in case.planners]
+    made = [each for case in cases for each in case.planners]
+    errors = [abs(each.error) for each in made]
+    stored_errors = [abs(each.stored_error) for each in made if each.stored_error is not None]
     return PredictionRecord(
         run=run,
         cases=tuple(cases),
@@ -162,11 +179,20 @@ def run_prediction_bench(
             if case.asymmetric
         },
         drift=drift(before, after),
+        p95_abs_error=float(np.quantile(errors, 0.95)),
+        stored_median_abs_error=median(stored_errors) if stored_errors else None,
+        stored_p95_abs_error=float(np.quantile(stored_errors, 0.95)) if stored_errors else None,
     )
 
 
 def _case(
-    options: PredictionOptions, shape: shapes.Shape, tables: SharedTables, law: str, batch: int, machine: Platform
+    options: PredictionOptions,
+    shape: shapes.Shape,
+    tables: SharedTables,
+    law: str,
+    batch: int,
+    machine: Platform,
+    stored: Platform | None,
 ) -> tuple[PredictionCase, str]:
     features = [feature.name for feature in shape.model.features]
     workload = shape.workload(batch, distributions.parse(law, features), law)
@@ -176,7 +202,8 @@ def _case(
     seconds, placement = _measured(options, shape, tables, workload, kept, machine)
     found = []
     for name, plan in plans.items():
-        found.append(_planner_case(name, plan, batch, machine, seconds.get(name, seconds["auto"])))
+        promised = ours.expected_s(shape.model, stored, workload, plan) if stored else None
+        found.append(_planner_case(name, plan, batch, seconds.get(name, seconds["auto"]), promised))
     ratio = 1.0 if same else found[0].measured_s / found[1].measured_s
     asymmetric = found[0].owned > 0
     return PredictionCase(shape.file.name, law, batch, tuple(found), ratio, same, asymmetric), placement
@@ -207,7 +234,7 @@ def _measured(
         return turns.seconds, turns.placement
 
 
-def _planner_case(name: str, plan: Plan, batch: int, machine: Platform, seconds: Sequence[float]) -> PlannerCase:
+def _planner_case(name: str, plan: Plan, batch: int, seconds: Sequence[float], stored_s: float | None) -> PlannerCase:
     seen = rounds.measurement(seconds)
     placements = [placement for stage in plan.bucket(batch).stages for placement in stage.placements]
     predicted = next(each for each in plan.predicted if each.batch == batch).total.seconds
@@ -223,6 +250,7 @@ def _planner_case(name: str, plan: Plan, batch: int, machine: Platform, seconds:
         error=predicted / seen.seconds - 1,
         owned=len({placement.feature for placement in alone}) if several else 0,
         strategies=tuple(sorted({placement.strategy for placement in placements})),
+        stored_error=stored_s / seen.seconds - 1 if stored_s is not None else None,
     )
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Literal
 
-from recsmith.spec import Curve, RowDtype, Tuning
+from recsmith.spec import Curve, RowDtype, RowFormat, Tuning
 
 from .levels import Level
 from .probes import BAG, Bench, Spot
 from .trial import Sample
 
-# 36 and 68 bytes are int8 rows of 32 and 64 elements.
-ROW_BYTES = (32, 36, 64, 68, 128, 256, 512, 1024)
+ROW_BYTES = (32, 64, 128, 256, 512, 1024)
+ENCODED: tuple[RowDtype, ...] = ("fp16", "bf16", "int8", "int4")
+ENCODED_DIM = 64
 WRITTEN_ROW_BYTES = (64, 128, 256, 512)
 RowAccess = Literal["reader", "gather", "copy"]
 ROW_ACCESSES: tuple[RowAccess, ...] = ("reader", "gather", "copy")
@@ -60,6 +61,18 @@ def row_curves(
             seconds = unmixed(sample.median_s, inner(access), level.inner_share)
             dtype = stored_as(row_bytes)[0]
             yield Curve(access, row_bytes, len(processors), page, seconds, sample.iqr_s, tuning, dtype)
+
+
+def encoded_curves(bench: Bench, level: Level, processors: tuple[int, ...]) -> Iterator[Curve]:
+    """`gather` and `copy` of rows that have to be decoded, from the nearest memory: what decoding takes shows there."""
+    spot = level.spot(processors, level.pages[0])
+    for dtype in ENCODED:
+        row_bytes = RowFormat(dtype).row_bytes(ENCODED_DIM)
+        pooled: tuple[tuple[RowAccess, int], ...] = (("gather", BAG), ("copy", 1))
+        for access, pooling in pooled:
+            sample = bench.look_ups(spot, ENCODED_DIM, dtype, NONE, _ROUNDS, pooling=pooling)
+            cores = len(processors)
+            yield Curve(access, row_bytes, cores, spot.page, sample.median_s, sample.iqr_s, NONE, dtype)
 
 
 def flat_curves(bench: Bench, level: Level, processors: tuple[int, ...], inner_latency_s: float) -> Iterator[Curve]:

@@ -12,7 +12,7 @@ from recsmith.spec import Core, Curve, Overheads, Platform, Progress
 
 from .capacity import Step, sweep, usable_bytes
 from .computing import Computes, arithmetic
-from .curves import ROW_BYTES, RowAccess, flat_curves, row_curves
+from .curves import ROW_BYTES, RowAccess, encoded_curves, flat_curves, row_curves
 from .factors import fit, median_error
 from .here import RAM_BYTES, check_here, make_bench
 from .levels import chain, crews, is_private, levels, like
@@ -128,6 +128,8 @@ def _measure_levels(
                 bench.clock.done = done / todo
                 curves += row_curves(bench, level, crew, nbytes, _Inner(inner, nbytes, len(crew)))
                 done += 1
+            if level.depth == 1:
+                curves += encoded_curves(bench, level, crew)
             curves += flat_curves(bench, level, crew, _Inner(inner, 0, len(crew)).seconds("latency"))
             done += 1
         inner = tuple(curves)

@@ -11,8 +11,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from recsmith.spec import Curve, Memory, UnavailableError
+from recsmith.spec import Curve, Memory, RowDtype, RowFormat, UnavailableError
 from recsmith.spec.platform import Page
+
+from .footprint import lines_per_row
 
 Point = tuple[float, float]
 
@@ -22,6 +24,9 @@ class Speeds(Protocol):
 
     def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
         """Seconds per random row of `row_bytes`, of which the part `alone` makes a vector; None when unknown."""
+
+    def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
+        """Seconds that a row of `dim` elements takes longer than one of as many bytes in fp32; 0 when unknown."""
 
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte in order, for `read`, `write` or `stream_write`; None when nothing is known."""
@@ -51,6 +56,8 @@ class CurveSpeeds:
         plain = [c for c in memory.curves if c.dtype == "fp32" and c.batch == 0]
         self._gather = _rising(_by_cores([c for c in plain if c.access == "gather"], page))
         self._copy = _rising(_by_cores([c for c in plain if c.access == "copy"], page)) or self._gather
+        self._encoded = [c for c in memory.curves if c.dtype != "fp32" and c.batch == 0 and c.active_cores == 1]
+        self._line_bytes = memory.line_bytes
         self._order = {
             access: _by_cores([c for c in memory.curves if c.access == access and c.row_bytes == 0], page)
             for access in ("read", "write", "stream_write", "latency")
@@ -61,14 +68,28 @@ class CurveSpeeds:
         }
 
     def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
-        """Seconds per random row and core, between that of long bags (`gather`) and of bags of one (`copy`)."""
+        """Seconds per random row and core, between that of long bags (`gather`) and of bags of one (`copy`).
+
+        A row that may reach into one more line counts as so many more bytes.
+        """
+        lines = lines_per_row(row_bytes, self._line_bytes)
+        nbytes = row_bytes if row_bytes < self._line_bytes and lines == 1 else lines * self._line_bytes
         bagged, copied = (
-            _along_cores([(float(cores), _along_rows(curves, row_bytes)) for cores, curves in grid], active_cores)
+            _along_cores([(float(cores), _along_rows(curves, nbytes)) for cores, curves in grid], active_cores)
             for grid in (self._gather, self._copy)
         )
         if bagged is None or copied is None:
             return None
         return bagged + min(alone, 1.0) * (copied - bagged)
+
+    def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
+        """In proportion to the elements, from the curves of rows of that type with one core active."""
+        extra = {"gather": 0.0, "copy": 0.0}
+        for curve in self._encoded:
+            if curve.dtype == dtype and curve.access in extra:
+                plain = self.gather_s(curve.row_bytes, 1, float(curve.access == "copy")) or curve.seconds
+                extra[curve.access] = max(0.0, curve.seconds - plain) / RowFormat(dtype).elements(curve.row_bytes)
+        return dim * (extra["gather"] + min(alone, 1.0) * (extra["copy"] - extra["gather"]))
 
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte and core; writes past the caches default to ordinary ones."""
@@ -113,7 +134,7 @@ def _rising(grid: list[tuple[int, list[Curve]]]) -> list[tuple[int, list[Curve]]
     ]
 
 
-def _along_rows(curves: Sequence[Curve], row_bytes: int) -> float:
+def _along_rows(curves: Sequence[Curve], row_bytes: float) -> float:
     sizes = [curve.row_bytes for curve in curves]
     at = bisect_left(sizes, row_bytes)
     if at == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith.spec import Memory
+from recsmith.spec import Memory, RowDtype
 from recsmith.spec.platform import Page
 
 from .curves import CurveSpeeds
@@ -31,6 +31,10 @@ class DatasheetSpeeds:
             return None
         lines = lines_per_row(row_bytes, self._line_bytes)
         return lines * max((per_byte or 0.0) * self._line_bytes, (latency or 0.0) / LOADS_IN_FLIGHT)
+
+    def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
+        """Data sheets do not say."""
+        return 0.0
 
     def stream_s(self, access: str, active_cores: int) -> float | None:
         """Seconds per byte and core; without a curve for writes they cost what reads cost."""

@@ -47,8 +47,9 @@ class FittedCost:
     def loads(self, platform: Platform, work: Mapping[str, Sequence[Work]]) -> dict[str, tuple[Estimate, ...]]:
         """Seconds of each work on each core when all cores run at the same time, batch after batch.
 
-        The breakdown has `rows <memory>` (`bags <memory>` of rows that are added up), `stream <memory>`, `ids`, `output <memory>` (or `past caches`), `addresses`
-        (of rows that are written sample by sample), `filing` (of ids under chunks), `task`, `setup`, `arithmetic`.
+        The breakdown has `rows <memory>` (`bags <memory>` of rows that are added up), `decoding`, `stream <memory>`,
+        `ids`, `output <memory>` (or `past caches`), `addresses` (of rows that are written sample by sample), `filing`
+        (of ids under chunks), `task`, `setup`, `arithmetic`.
 
         Raises:
             UnavailableError: the platform does not say how fast a memory is.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import cache, cached_property
 
-from recsmith.spec import Memory, Platform, Role
+from recsmith.spec import Memory, Platform, Role, RowDtype
 
 from .curves import Speeds, missing
 
@@ -32,6 +32,7 @@ class Machine:
         self._kinds: dict[str, int] = {}
         self._paths: dict[tuple[str, Role], tuple[Memory, ...]] = {}
         self._gather: dict[tuple[int, int, int, float], tuple[float, ...]] = {}
+        self._decode: dict[tuple[int, str, int, float], float] = {}
         self._stream: dict[tuple[str, str, int, int], float] = {}
 
     @cached_property
@@ -104,6 +105,13 @@ class Machine:
                 levels.append(least)
             self._gather[key] = tuple(reversed(levels))
         return self._gather[key]
+
+    def decode_s(self, path: tuple[Memory, ...], dtype: RowDtype, dim: int, alone: float) -> float:
+        """Seconds to decode one row, wherever it was found: the nearest memory of `path` tells."""
+        key = (id(path), dtype, dim, alone)
+        if key not in self._decode:
+            self._decode[key] = 0.0 if dtype == "fp32" else self._speeds[path[0].id].decode_s(dtype, dim, alone)
+        return self._decode[key]
 
     def stream_s(self, memory: Memory, access: str, active_cores: int) -> float:
         """Seconds per byte in order.

@@ -203,6 +203,9 @@ class _CoreAtWork:
                     inside = found
         else:
             _add(parts, kind + label(path[0]), request.count * row_s[0])
+        decode_s = self._machine.decode_s(path, request.dtype, request.dim, alone)
+        if decode_s > 0:
+            _add(parts, "decoding", request.count * decode_s)
 
     def _add_stream(self, parts: dict[str, float], stream: Stream, part: str) -> None:
         path = self._machine.path(self._core, stream.role)

@@ -37,6 +37,11 @@ class RowFormat(Record, frozen=True):
         header = _HEADER_BYTES if self.quantised else 0
         return header + (dim * _BITS[self.dtype] + 7) // 8
 
+    def elements(self, row_bytes: int) -> int:
+        """Elements of a row that takes so many bytes."""
+        header = _HEADER_BYTES if self.quantised else 0
+        return (row_bytes - header) * 8 // _BITS[self.dtype]
+
     def stride_bytes(self, dim: int) -> int:
         """Distance in bytes between the starts of neighbouring rows."""
         return -(-self.row_bytes(dim) // self.align_bytes) * self.align_bytes

@@ -7,6 +7,7 @@ from typing import Literal
 from .platform import Role, Tuning
 from .popularity import Popularity
 from .record import Record
+from .row_format import RowDtype
 
 
 class Request(Record, frozen=True):
@@ -16,6 +17,7 @@ class Request(Record, frozen=True):
         popularity: which rows they ask for, so that a cache's hit rate can be worked out.
         rows: names the rows; requests of the same name, on whichever core, share a cache's lines. Empty when
             nobody else asks for them.
+        dtype, dim: how elements are stored, and how many they are, where they have to be decoded.
     """
 
     role: Role
@@ -23,6 +25,8 @@ class Request(Record, frozen=True):
     count: float
     popularity: Popularity
     rows: str = ""
+    dtype: RowDtype = "fp32"
+    dim: int = 0
 
 
 class Stream(Record, frozen=True):

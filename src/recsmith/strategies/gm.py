@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Table, Work
+from recsmith.spec import Access, Gather, Ledger, Role, Shard, Table, Work
 
-from .traffic import ids_bytes, lookups, vectors, written_bytes
+from .traffic import ids_bytes, lookups, rows_read, vectors, written_bytes
 
 
 class GlobalMemory:
@@ -24,9 +24,8 @@ class GlobalMemory:
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """One random row read per look-up."""
         count = lookups(table, shard, samples, access)
-        row_bytes = table.format.row_bytes(table.dim)
         return Work(
-            requests=(Request("global", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
+            requests=(rows_read("global", table, shard, count, access),),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             vectors=vectors(op, samples, access),

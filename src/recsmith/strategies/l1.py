@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Table, Work
+from recsmith.spec import Access, Gather, Ledger, Role, Shard, Table, Work
 
-from .traffic import ids_bytes, lookups, vectors, written_bytes
+from .traffic import ids_bytes, lookups, rows_read, vectors, written_bytes
 
 
 class Local:
@@ -24,9 +24,8 @@ class Local:
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """One random row read per look-up, from local memory."""
         count = lookups(table, shard, samples, access)
-        row_bytes = table.format.row_bytes(table.dim)
         return Work(
-            requests=(Request("local", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
+            requests=(rows_read("local", table, shard, count, access),),
             kept_bytes=shard.rows * table.format.stride_bytes(table.dim),
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith.spec import Access, Gather, Shard, Table
+from recsmith.spec import Access, Gather, Request, Role, Shard, Table
 
 ID_BYTES = 8
 ELEMENT_BYTES = 4
@@ -11,6 +11,19 @@ ELEMENT_BYTES = 4
 def lookups(table: Table, shard: Shard, samples: float, access: Access) -> float:
     """Expected look-ups that fall in `shard`: ids scatter over the table, so a shard draws its share of rows."""
     return samples * access.pooling_factor * shard.rows / table.rows
+
+
+def rows_read(role: Role, table: Table, shard: Shard, count: float, access: Access) -> Request:
+    """`count` random reads of the shard's rows from the memory that plays `role`."""
+    return Request(
+        role=role,
+        row_bytes=table.format.row_bytes(table.dim),
+        count=count,
+        popularity=access.ids.popularity(shard.rows),
+        rows=shard.label,
+        dtype=table.format.dtype,
+        dim=table.dim,
+    )
 
 
 def ids_bytes(samples: float, access: Access) -> float:

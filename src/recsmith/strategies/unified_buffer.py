@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Access, Gather, Ledger, Request, Role, Shard, Stream, Table, Work
+from recsmith.spec import Access, Gather, Ledger, Role, Shard, Stream, Table, Work
 
-from .traffic import chunk_rows, ids_bytes, lookups, vectors, written_bytes
+from .traffic import chunk_rows, ids_bytes, lookups, rows_read, vectors, written_bytes
 
 CHUNK_BYTES = 16 * 1024
 
@@ -29,9 +29,8 @@ class _UnifiedBuffer:
         """The whole shard streamed once, and one staged row read per look-up."""
         count = lookups(table, shard, samples, access)
         stride = table.format.stride_bytes(table.dim)
-        row_bytes = table.format.row_bytes(table.dim)
         return Work(
-            requests=(Request("staging", row_bytes, count, access.ids.popularity(shard.rows), shard.label),),
+            requests=(rows_read("staging", table, shard, count, access),),
             streams=(Stream(self.source, shard.rows * stride),),
             kept_bytes=shard.rows * stride if self.source == "local" else 0.0,
             ids_bytes=ids_bytes(samples, access),
