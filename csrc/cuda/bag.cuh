@@ -65,6 +65,49 @@ DEVICE const u8* elements_of(const Feature& feature, i64 row) {
   return feature.rows + R::header + (row < 0 ? 0 : row) * feature.stride;
 }
 
+// Sources of rows: which rows they have, and how one is begun to be read.
+struct FromMemory {
+  DEVICE bool has(i64 row) const { return row >= 0; }
+
+  template <class R>
+  DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
+    fetch<R>(to, elements_of<R>(feature, row), lane, turn, wanted);
+  }
+};
+
+// Rows [first, first + count) are in shared memory from `rows` on; there are no others.
+struct FromShared {
+  const u8* rows;
+  i64 first, count;
+
+  DEVICE bool has(i64 row) const { return row >= 0 && (u64)(row - first) < (u64)count; }
+
+  template <class R>
+  DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
+    fetch<R, Shared>(to, rows + R::header + (wanted ? row - first : 0) * feature.stride, lane, turn, wanted);
+  }
+};
+
+// Rows [0, count) are in shared memory, the others where they always are.
+struct FromBoth {
+  FromShared hot;
+
+  DEVICE bool has(i64 row) const { return row >= 0; }
+
+  template <class R>
+  DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
+    Fetched<R> near;
+    fetch<R>(to, elements_of<R>(feature, row), lane, turn, wanted && !hot.has(row));
+    hot.read<R>(near, feature, row, lane, turn, wanted && hot.has(row));
+    if constexpr (R::quantised) to.header |= near.header;
+    UNROLL
+    for (int k = 0; k < R::held; ++k) {
+      UNROLL
+      for (int i = 0; i < (R::piece + 3) / 4; ++i) to.raw[k].word[i] |= near.raw[k].word[i];
+    }
+  }
+};
+
 // Rows in flight of a bag: as many as were asked for, fewer where they would take too many registers.
 template <class R, int Wanted>
 DEVICE constexpr int in_flight() {
@@ -72,23 +115,24 @@ DEVICE constexpr int in_flight() {
   return at_most(Wanted, fits < 1 ? 1 : fits);
 }
 
-// Adds to `strip` the rows of the ids at positions begin + part, begin + part + split .. below end; returns how many ids
-// there were but for padding. Reads of one block of rows are all begun before the first is added, and the next ids meanwhile.
-template <class R, int U>
-DEVICE i32 add_bag(Strip<R>& strip, const Ids& ids, const Feature& feature, Range bag, int part, int split, int lane, int turn) {
+// Adds to `strip` the rows that `source` has of the ids at positions begin + part, begin + part + split .. below end; returns how
+// many there were but for padding. Reads of one block of rows are all begun before the first is added, and the next ids meanwhile.
+template <class R, int U, class Source>
+DEVICE i32 add_bag(Strip<R>& strip, const Ids& ids, const Feature& feature, const Source& source, Range bag, int part, int split,
+                   int lane, int turn, bool notes = true) {
   const i64 step = split;
   i64 from = bag.begin + part;
   i32 counted = 0;
   Rows<U> rows;
   rows.read(ids, from, step, bag.end);
   for (; from < bag.end; from += U * step) {
-    rows.judge(ids, feature, from, step, bag.end, lane == 0 && turn == 0);
+    rows.judge(ids, feature, from, step, bag.end, notes && lane == 0 && turn == 0);
     Fetched<R> fetched[U];
     float weight[U];
     UNROLL
     for (int u = 0; u < U; ++u) {
-      const bool wanted = rows.row[u] >= 0;
-      fetch<R>(fetched[u], elements_of<R>(feature, rows.row[u]), lane, turn, wanted);
+      const bool wanted = source.has(rows.row[u]);
+      source.template read<R>(fetched[u], feature, rows.row[u], lane, turn, wanted);
       counted += wanted ? 1 : 0;
       weight[u] = R::weighted ? as_float(load_near<4>(ids.weights + from + u * step, wanted).word[0]) : 1.0f;
     }

@@ -136,7 +136,7 @@ DEVICE void gather_bags(const Interaction& call, const Sample& tile, i64 sample,
       const Range bag = bag_of(call.ids, feature, sample, exists);
       Strip<R> strip;
       strip.clear();
-      i32 counted = add_bag<R, U>(strip, call.ids, feature, bag, part, split, own, turn);
+      i32 counted = add_bag<R, U>(strip, call.ids, feature, FromMemory(), bag, part, split, own, turn);
       if (Shared) combine<R>(strip, counted, split, nullptr);
       if (feature.mode == mean) strip.multiply(counted > 1 ? 1.0f / (float)counted : 1.0f);
       if (!exists || part != 0) continue;

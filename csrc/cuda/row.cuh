@@ -23,21 +23,29 @@ struct Recipe {
   static constexpr int turns = (pieces + held * Lanes - 1) / (held * Lanes);      // until a row is read
 };
 
-template <bool Far, int Bytes>
-DEVICE Raw<Bytes> load_row(const void* at, bool wanted) {
-  return Far ? load_far<Bytes>(at, wanted) : load_near<Bytes>(at, wanted);
-}
+// Where rows lie, as it is known to the instructions that read them.
+template <bool Far>
+struct Global {
+  template <int Bytes>
+  static DEVICE Raw<Bytes> load(const void* at, bool wanted) {
+    return Far ? load_far<Bytes>(at, wanted) : load_near<Bytes>(at, wanted);
+  }
+};
+struct Shared {
+  template <int Bytes>
+  static DEVICE Raw<Bytes> load(const void* at, bool wanted) { return load_shared<Bytes>(at, wanted); }
+};
 
 // Scale and bias of a quantised row: fp16, in front of its codes, aligned as pieces are.
-template <class R>
+template <class R, class Memory>
 DEVICE u32 load_header(const u8* codes, bool wanted) {
-  if constexpr (R::piece >= 4) return load_row<R::far, 4>(codes - 4, wanted).word[0];
+  if constexpr (R::piece >= 4) return Memory::template load<4>(codes - 4, wanted).word[0];
   if constexpr (R::piece == 2) {
-    return load_row<R::far, 2>(codes - 4, wanted).word[0] | load_row<R::far, 2>(codes - 2, wanted).word[0] << 16;
+    return Memory::template load<2>(codes - 4, wanted).word[0] | Memory::template load<2>(codes - 2, wanted).word[0] << 16;
   }
   u32 x = 0;
   UNROLL
-  for (int i = 0; i < 4; ++i) x |= load_row<R::far, 1>(codes - 4 + i, wanted).word[0] << 8 * i;
+  for (int i = 0; i < 4; ++i) x |= Memory::template load<1>(codes - 4 + i, wanted).word[0] << 8 * i;
   return x;
 }
 
@@ -62,13 +70,13 @@ struct Fetched {
 };
 
 // Begins to read a row's pieces turn * held * lanes + lane, and every lanes-th after it. `row` is where its elements are.
-template <class R>
+template <class R, class Memory = Global<R::far>>
 DEVICE void fetch(Fetched<R>& to, const u8* row, int lane, int turn, bool wanted) {
-  if constexpr (R::quantised) to.header = load_header<R>(row, wanted);
+  if constexpr (R::quantised) to.header = load_header<R, Memory>(row, wanted);
   UNROLL
   for (int k = 0; k < R::held; ++k) {
     const int at = (turn * R::held + k) * R::lanes + lane;
-    to.raw[k] = load_row<R::far, R::piece>(row + at * R::piece, wanted && at < R::pieces);
+    to.raw[k] = Memory::template load<R::piece>(row + at * R::piece, wanted && at < R::pieces);
   }
 }
 

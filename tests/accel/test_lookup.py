@@ -7,7 +7,8 @@ from emulated import device
 from msgspec.structs import replace
 
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors
-from recsmith.kernels.cuda.lookup import GatherTuning, lookup
+from recsmith.kernels.cuda.gathering import GatherTuning
+from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.recipe import recipe_of
 from recsmith.spec import CapacityError, IdMap, InputError
 from recsmith.testing.cases import Case, corner_cases, random_case, single
@@ -16,8 +17,10 @@ from recsmith.testing.conformance import agree
 DTYPES = ("fp32", "fp16", "bf16", "int8", "int4")
 
 
-def run(case, gpu, *, output="fp32", tuning=None, recipes=(), index="int64", offset="int64", spare=3, **more):
-    """The look-up's output: pooled vectors and sequences, as float32."""
+def run(
+    case, gpu, *, output="fp32", tuning=None, recipes=(), index="int64", offset="int64", spare=3, make=None, **more
+):
+    """The look-up's output: pooled vectors and sequences, as float32; `make` makes the launch for what is placed."""
     placed = Placed(gpu, case)
     ids = placed.ids(index, offset)
     element = np.dtype(ELEMENT[output]).itemsize
@@ -34,7 +37,7 @@ def run(case, gpu, *, output="fp32", tuning=None, recipes=(), index="int64", off
         else:
             vectors.append(vectors_of(placed, feature, at, pooled + column * element, width * element, **more))
             column += dim
-    gpu.run(lookup(vectors, ids, output, tuning, recipes))
+    gpu.run(make(placed, vectors, ids) if make else lookup(vectors, ids, output, tuning, recipes))
     whole = gpu.fetch(pooled, (case.ids.batch, width), ELEMENT[output])
     assert (whole[:, case.model.width :].view(np.uint8) == 0xFF).all(), "wrote past the last column"
     found = {name: decoded(gpu.fetch(*where, ELEMENT[output]), output) for name, where in sequences.items()}

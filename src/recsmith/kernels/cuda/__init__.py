@@ -4,7 +4,9 @@ A launch is plain data, made by one function a kernel, and run by a `Device` (or
 
 - `lookup.lookup`: all features in one launch, whatever mixture of row formats, dims, poolings and bag lengths;
   concatenation too;
-- `interaction.interact`: look-up and dot interaction in one; vectors never go to memory.
+- `interaction.interact`: look-up and dot interaction in one; vectors never go to memory;
+- `resident.resident`: tables, or their hot rows, in the shared memory of the multiprocessors that own them;
+- `streamed.streamed`: tables read in chunks through shared memory.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from math import ceil
 from recsmith.spec import CapacityError, InputError
 
 from .call import ELEMENT_BYTES, Ids, OutputType, Vectors
-from .lookup import OUTPUTS, index_constants, output_piece
-from .packing import MOST_ARGUMENT_BYTES, packed_feature, packed_ids, packed_numbers
+from .gathering import OUTPUTS, fitting, index_constants, output_piece
+from .packing import packed_feature, packed_ids, packed_numbers
 from .program import Launch, Program
 from .recipe import WARP, Recipe, recipe_of
 
@@ -102,13 +102,17 @@ def interact(
     arguments = (
         packed_ids(ids)
         + struct.pack("<Qq", out, out_stride_bytes)
-        + b"".join(packed_feature(vectors[at], 0) for at in order)
+        + b"".join(packed_feature(vectors[at]) for at in order)
         + packed_numbers(order)
     )
-    if len(arguments) > MOST_ARGUMENT_BYTES:
-        raise CapacityError("interaction", f"{len(vectors)} vectors are more than one launch takes")
     blocks = min(ceil(ids.batch / warps), chosen.blocks)
-    return Launch(Program("interaction.cu", "interact", constants), blocks, warps * WARP, arguments, warps * tile)
+    return Launch(
+        Program("interaction.cu", "interact", constants),
+        blocks,
+        warps * WARP,
+        fitting(arguments, len(vectors)),
+        warps * tile,
+    )
 
 
 def pairs(vectors: int, *, self_terms: bool) -> int:

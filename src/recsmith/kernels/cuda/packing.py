@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Protocol
 
 from .call import MODES, POLICIES, Ids, Vectors
 
@@ -19,15 +20,26 @@ def packed_ids(ids: Ids) -> bytes:
     return _IDS.pack(ids.values, ids.offsets, ids.weights, ids.batch, ids.faults)
 
 
-def packed_feature(vectors: Vectors, recipe: int, split: int = 1, bags: int = 0) -> bytes:
-    """`Feature` in call.cuh.
+class Share(Protocol):
+    """How bags are shared by threads: `gathering.Shared`."""
 
-    Args:
-        recipe: the recipe's place among the program's.
-        split: groups of threads that share a bag.
-        bags: bags that a block serves.
-    """
+    @property
+    def recipe(self) -> int:
+        """The recipe's place among the program's."""
+
+    @property
+    def split(self) -> int:
+        """Groups of threads that share a bag."""
+
+    @property
+    def bags(self) -> int:
+        """Bags that a block serves."""
+
+
+def packed_feature(vectors: Vectors, share: Share | None = None) -> bytes:
+    """`Feature` in call.cuh; without a share where the program knows it all."""
     rows = vectors.rows
+    recipe, split, bags = (share.recipe, share.split, share.bags) if share else (0, 1, 0)
     return _FEATURE.pack(
         rows.address,
         rows.stride_bytes,
