@@ -68,12 +68,15 @@ def test_compress_tries_what_fits_and_writes_the_best(tmp_path):
     recipe = Recipe(dim=16, bottom=(16,), top=(16,), passes=1)
     whole = api.train(data, tmp_path / "whole", recipe=recipe, threads=1, resamples=0)
     memory = whole.table_bytes * 45 // 100
-    done = api.compress(tmp_path / "whole", memory, data, tmp_path / "small", resamples=20)
+    done = api.compress(tmp_path / "whole", memory, data, tmp_path / "small", resamples=20, steps=20)
     tried = {each.name: each for each in done.candidates}
     assert tried["bf16"].quality is None and f"{memory:,} allowed" in tried["bf16"].why_not
     fitting = {name: each.quality.logloss.value for name, each in tried.items() if each.quality}
     assert set(fitting) >= {"int8", "int4"} and all(tried[name].nbytes <= memory for name in fitting)
     assert fitting[done.chosen] == min(fitting.values())
     assert abs(fitting["int8"] - done.original.logloss.value) < 1e-3
+    converted = {name for name in fitting if name.endswith(", converted")}
+    assert converted == {f"{name}, converted" for name in fitting if f"{name}, converted" in tried}
+    assert {"dhe, converted", "quotient_remainder, converted", "mixed_dimension, converted"} == converted
     model, _ = api.load(tmp_path / "small" / "model")
     assert model.nbytes <= memory and json.loads(done.to_json())["chosen"] == done.chosen

@@ -35,6 +35,7 @@ DATA = "synthetic:criteo_kaggle,samples=3000,cap=2000,seed=3"
 RECIPE = Recipe(dim=4, bottom=(16,), top=(16,), batch=32)
 SMALL = Dhe(k=8, hidden=(8,), last_activation="none")
 CANDIDATES = {"table": "table", "int8": "int8", "dhe": SMALL, "hybrid": Hybrid(dhe=SMALL)}
+CONVERSIONS = {"distilled": SMALL}
 QUERIES = (1, 64)
 
 
@@ -101,6 +102,8 @@ def explore(trained, target, **changes):
         "queries": QUERIES,
         "planner": "symmetric",
         "resamples": 0,
+        "conversions": CONVERSIONS,
+        "steps": 15,
     }
     machines = {name: machine(name) for name in ("large", "small")}
     return api.explore(trained[0], DATA, machines, CANDIDATES, **{**settings, **changes})
@@ -116,7 +119,7 @@ def test_every_path_is_there_or_left_out_with_its_reason(explored):
     folder, found = explored
     names = {each.name for each in found.paths}
     assert {"table on large", "int8 on large", "dhe on large", "dhe on large, fast"} <= names
-    assert {each.name for each in found.candidates} == set(CANDIDATES) and found.finished
+    assert {each.name for each in found.candidates} == {*CANDIDATES, *CONVERSIONS} and found.finished
     reasons = {(each.representation, each.platform): each.reason for each in found.left_out}
     assert all("bytes; 60,000 allowed" in reason for (_, platform), reason in reasons.items() if platform == "small")
     for each in found.candidates:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.data.asked import recorded
 from recsmith.data.store import Store
+from recsmith.importers import artifact
 from recsmith.reference.rows import decode, encode
 from recsmith.representations import hold
 from recsmith.spec import Choice, FormatError, Model, Progress, Record, RowDtype, Rows, Weights
@@ -20,6 +22,7 @@ from recsmith.training import metrics
 from recsmith.training.metrics import Figure, Quality
 
 from .compose import load
+from .converter import STEPS, Converter
 from .training import MODEL_FOLDER, SCORES_FILE, TrainSummary, train
 
 if TYPE_CHECKING:
@@ -45,6 +48,19 @@ class Candidate(Record, frozen=True):
     quality: Quality | None = None
     accuracy_gained: Figure | None = None
     why_not: str = ""
+
+
+class Conversion(Record, frozen=True):
+    """What a folder holds the conversion of: only the same is taken from it again.
+
+    Attributes:
+        original, held: digests of the model as it was and as it is held then.
+        steps: updates of each DHE.
+    """
+
+    original: str
+    held: str
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,33 @@ class Original:
         seen = {t.name: decode(rows[t.name], t).astype(np.float32) for t in small.tables}
         scores_S = _predicted(model, _with_rows(weights, seen), self.kept, progress)
         return Held(small, _with_rows(weights, rows), scores_S)
+
+    def converted(
+        self,
+        choice: Choice | str | Callable[[Model], Choice],
+        folder: Path,
+        *,
+        steps: int = STEPS,
+        progress: Progress | None = None,
+    ) -> Held:
+        """The model held as `choice` says without training: each DHE is taught its table's rows, as often as training
+        asked for them; other rows come as near as a formula brings them. Kept in `folder`.
+
+        Raises:
+            FormatError, PlanError, UnknownNameError: as `convert`; or `folder` holds another conversion.
+        """
+        model, weights = self.held.model, self.held.weights
+        settings = choice(model) if callable(choice) else choice
+        asked = Conversion(model.digest(), hold(model, None, settings).digest(), steps)
+        asked.claim(folder / "conversion.json", "convert", "a conversion")
+        if (folder / SCORES_FILE).is_file():
+            return opened(folder)
+        converter = Converter(model, weights, recorded(model, self.kept), steps=steps, progress=progress)
+        made, arrays = converter.convert(settings, [feature.name for feature in model.features])
+        scores_S = _predicted(made, arrays, self.kept, progress)
+        artifact.save(made, arrays, folder / MODEL_FOLDER, progress)
+        np.save(folder / SCORES_FILE, scores_S)
+        return Held(made, arrays, scores_S)
 
     def trained(
         self,

@@ -15,6 +15,7 @@ from recsmith.spec import CapacityError, Progress, Record, RowDtype, Rows
 from recsmith.training.metrics import Quality
 
 from .candidates import Candidate, Held, Original, dense_bytes, opened, weigh
+from .converter import STEPS
 from .training import MODEL_FOLDER
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def compress(
     samples: str | Path | None = None,
     seconds: float = math.inf,
     resamples: int = 200,
+    steps: int = STEPS,
     told: Callable[[Report], None] | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
     """Try the model of a training folder with rows of fewer bits, and with its heaviest tables as DHE, as
-    quotient-remainder or as mixed-dimension rows, each as large as fits and trained anew; write the best to
-    `output`/model.
+    quotient-remainder or as mixed-dimension rows, each as large as fits, once converted without training and once
+    trained anew; write the best to `output`/model.
 
     Resumable: training goes on where it stopped.
 
@@ -61,6 +63,7 @@ def compress(
         data: what it was trained on.
         samples: folder of the prepared samples, when `train` was told to keep them elsewhere.
         seconds: of training, then stop with a checkpoint.
+        steps: updates of each DHE that is distilled.
 
     Raises:
         CapacityError: nothing fits.
@@ -71,6 +74,7 @@ def compress(
     for dtype in _FEWER_BITS:
         trial.round_rows(dtype, progress)
     target = Path(output)
+    trial.convert(target, steps, progress)
     finished = trial.train_anew(target, seconds, told, progress)
     chosen = trial.best() if finished else None
     if chosen is not None:
@@ -85,6 +89,8 @@ class _Trial:
     def __init__(self, original: Original, memory_bytes: int) -> None:
         self._original, self._memory_bytes = original, memory_bytes
         self._found: list[Candidate] = []
+        plain = original.held.model
+        self._choices = fitting(plain, memory_bytes - dense_bytes(plain))
         self.made: dict[str, Held] = {}
 
     def round_rows(self, dtype: RowDtype, progress: Progress | None) -> None:
@@ -95,14 +101,20 @@ class _Trial:
         else:
             self._add(dtype, self._original.rounded(dtype, progress))
 
+    def convert(self, folder: Path, steps: int, progress: Progress | None) -> None:
+        """Try other representations of the heaviest tables, as near the rows there are as they come."""
+        for name, choice in self._choices.items():
+            label = f"{name}, converted"
+            own = folder / f"{name}-converted"
+            self._add(label, self._original.converted(choice, own, steps=steps, progress=progress))
+
     def train_anew(
         self, folder: Path, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
     ) -> bool:
         """Try other representations of the heaviest tables; whether there is no more to do."""
         plain, until = self._original.held.model, time.monotonic() + seconds
-        choices = fitting(plain, self._memory_bytes - dense_bytes(plain))
         unfinished = False
-        for name, choice in choices.items():
+        for name, choice in self._choices.items():
             left_s = max(0.0, until - time.monotonic())
             run = self._original.trained(choice, folder / name, seconds=left_s, told=told, progress=progress)
             if run.quality is not None:

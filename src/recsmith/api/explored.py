@@ -18,6 +18,7 @@ class Asked(Record, frozen=True):
         candidates: name to digest of the model held so.
         platforms: name to digest, or to its machine where it was only probed.
         rooms: platform to bytes for embeddings and MLPs.
+        steps: updates of each DHE that is distilled.
     """
 
     data: str
@@ -27,6 +28,7 @@ class Asked(Record, frozen=True):
     rooms: dict[str, int]
     queries: tuple[int, ...]
     planner: str
+    steps: int
 
 
 class LeftOut(Record, frozen=True):

@@ -34,6 +34,7 @@ from recsmith.spec import (
 
 from .candidates import Candidate, Original, opened
 from .compose import load, plan, platform
+from .converter import STEPS
 from .explored import ASKED_FILE, Asked, Explored, LeftOut
 from .latency import measured, modelled
 from .training import MODEL_FOLDER
@@ -54,6 +55,8 @@ def explore(
     platforms: Mapping[str, Platform],
     candidates: Choices,
     *,
+    conversions: Choices | None = None,
+    steps: int = STEPS,
     memory: Mapping[str, int] | None = None,
     output: str | Folder | None = None,
     queries: Sequence[int] = QUERIES,
@@ -67,14 +70,16 @@ def explore(
     """Make every candidate from the model of a training folder, find out how fast it is on each platform, and tell
     which paths none beats in logloss, bytes and latency. Source: [MPREC] B4; the search is ours.
 
-    Rows of fewer bits are rounded; other representations are trained as the original was. Latencies are measured on
-    this machine and modelled on others. Resumable: what was trained, planned and timed stays so.
+    Rows of fewer bits are rounded; other representations are trained as the original was, or converted. Latencies are
+    measured on this machine and modelled on others. Resumable: what was trained, planned and timed stays so.
 
     Args:
         directory: written by `train`, with plain tables.
         data: what it was trained on.
         platforms: by name.
         candidates: how all features are held, by name: as `train` takes it.
+        conversions: the same, but converted without training (a DHE is distilled); other names.
+        steps: updates of each DHE that is distilled.
         memory: platform to bytes for embeddings and MLPs; what its outermost memory holds by default.
         output: folder to keep everything in; `explored` inside `directory` by default.
         queries: samples asked for at once, to plan for and to time.
@@ -91,7 +96,8 @@ def explore(
         shutil.rmtree(target, ignore_errors=True)
     original = Original.open(Folder(directory), data, "explore", resamples)
     plain = original.held.model
-    models = {name: hold(plain, None, each(plain) if callable(each) else each) for name, each in candidates.items()}
+    choices = {**candidates, **(conversions or {})}
+    models = {name: hold(plain, None, each(plain) if callable(each) else each) for name, each in choices.items()}
     asked = Asked(
         data,
         plain.digest(),
@@ -100,11 +106,12 @@ def explore(
         _rooms(platforms, memory or {}),
         tuple(sorted(set(queries))),
         planner,
+        steps,
     )
     asked.claim(target / ASKED_FILE, "explore", "an exploration")
     often = accesses(original.kept)
     objective = Objective(tuple(Workload(f"{data} x {query}", query, often) for query in asked.queries))
-    run = _Exploration(original, target, asked, platforms, models, candidates, objective)
+    run = _Exploration(original, target, asked, platforms, models, choices, frozenset(conversions or ()), objective)
     run.make(seconds, told, progress)
     run.join(progress)
     found = run.outcome()
@@ -122,6 +129,7 @@ class _Exploration:
     platforms: Mapping[str, Platform]
     models: Mapping[str, Model]
     choices: Choices
+    converted: frozenset[str]
     objective: Objective
     made: dict[str, Candidate] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
@@ -186,6 +194,10 @@ class _Exploration:
             held = self.original.rounded(dtype, progress)
             artifact.save(held.model, held.weights, folder / MODEL_FOLDER, progress)
             return self.original.candidate(name, held)
+        if name in self.converted:
+            return self.original.candidate(
+                name, self.original.converted(self.choices[name], folder, steps=self.asked.steps, progress=progress)
+            )
         run = self.original.trained(self.choices[name], folder, seconds=seconds, told=told, progress=progress)
         if run.quality is None:
             self.finished = False

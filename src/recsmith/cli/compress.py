@@ -9,6 +9,7 @@ import typer
 
 from recsmith.bench.units import parse_bytes, show_bytes
 
+from .convert import Steps
 from .options import Artifact, Json, Quiet
 from .output import Output, grid, plain
 from .train import Data, Seconds, Target
@@ -27,12 +28,14 @@ def run(
     memory: Memory,
     data: Data,
     output: Target,
+    steps: Steps = 2000,
     seconds: Seconds = math.inf,
     *,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The best quality inside a number of bytes: rows of fewer bits, or the heaviest tables computed and trained anew.
+    """The best quality inside a number of bytes: rows of fewer bits, or the heaviest tables computed, converted without
+    training or trained anew.
 
     DIR is a folder that `recsmith train` wrote, with plain tables; the best that fits is written to `model` inside
     the output folder. Run again to go on.
@@ -46,6 +49,7 @@ def run(
             parse_bytes(memory),
             data,
             output,
+            steps=steps,
             seconds=seconds,
             told=lambda report: out.say(f"update {report.step:,}: loss {report.logloss:.4f}"),
             progress=progress,

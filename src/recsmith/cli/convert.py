@@ -34,7 +34,7 @@ Profile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Recorded ids (Parquet): a DHE is taught each as often as it occurs."),
 ]
-Steps = Annotated[int, typer.Option(min=1, help="Updates of each DHE.")]
+Steps = Annotated[int, typer.Option(min=1, help="Updates of each DHE that is taught.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the first parameters and the order of ids.")]
 Data = Annotated[
     str, typer.Option("--data", "-d", metavar="KIND:PATH", help="Samples to measure the quality on, before and after.")

@@ -11,6 +11,7 @@ import typer
 from recsmith.bench.units import parse_bytes, show_bytes, show_seconds
 
 from . import held
+from .convert import Steps
 from .options import Artifact, Json, PlannerName, Quiet, names
 from .output import Output, grid, mark, plain
 from .train import Data, Restart, Seconds
@@ -28,12 +29,21 @@ Memory = Annotated[
     str, typer.Option("--memory", "-m", metavar="NAME=BYTES,...", help="For embeddings and MLPs, by platform.")
 ]
 Candidates = Annotated[
-    str, typer.Option(metavar="A,B", help="Representations to try, as `recsmith train` takes them, or fp16, int8, ...")
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="Representations to try, as `recsmith train` takes them, or fp16, int8, ...; converted:NAME is not "
+        "trained, but taught the rows there are.",
+    ),
 ]
 Queries = Annotated[str, typer.Option(metavar="N,N", help="Samples asked for at once.")]
 Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="DIR/explored when not given.")]
 
-_USUAL = "table,bf16,int8,int4,quotient_remainder,select:varied,dhe:varied,hybrid:varied"
+_USUAL = (
+    "table,bf16,int8,int4,quotient_remainder,mixed_dimension,select:varied,dhe:varied,hybrid:varied,"
+    "converted:select:varied,converted:mixed_dimension"
+)
+_CONVERTED = "converted:"
 
 
 def run(
@@ -45,6 +55,7 @@ def run(
     queries: Queries = "1,16,128,1024,4096",
     output: Target = None,
     planner: PlannerName = "auto",
+    steps: Steps = 2000,
     seconds: Seconds = math.inf,
     *,
     restart: Restart = False,
@@ -67,11 +78,17 @@ def run(
             directory,
             data,
             _platforms(platforms),
-            {name: held.parse(name) for name in names(candidates)},
+            {name: held.parse(name) for name in names(candidates) if not name.startswith(_CONVERTED)},
+            conversions={
+                name: held.parse(name.removeprefix(_CONVERTED))
+                for name in names(candidates)
+                if name.startswith(_CONVERTED)
+            },
             memory=_memory(memory),
             output=output,
             queries=sizes(queries),
             planner=planner,
+            steps=steps,
             seconds=seconds,
             restart=restart,
             told=lambda report: out.say(f"update {report.step:,}: loss {report.logloss:.4f}"),

@@ -28,8 +28,13 @@ def hottest(model: Model, ways: Iterable[Serving], store: Store) -> dict[str, ND
     sizes = {way.table: way.hot for way in ways if way.hot}
     if not sizes:
         return {}
-    asked = by_table(model, _training(store))
+    asked = recorded(model, store)
     return {name: most_asked(asked[name], model.table(name).rows, size) for name, size in sizes.items()}
+
+
+def recorded(model: Model, store: Store) -> dict[str, NDArray[np.int64]]:
+    """Table to the ids that the samples for training ask of it, as often as they do."""
+    return by_table(model, _training(store))
 
 
 def _training(store: Store) -> dict[str, Column]:
