@@ -189,7 +189,8 @@ def compile(
     Args:
         platform: this machine; probed when None.
         options: `isa`, `pages`, `allow_foreign`, `dense`, `progress`; see `recsmith.executor.compile`. For computed
-            tables also `profile`; see `recsmith.executor.compile_computed`.
+            tables also `profile`; see `recsmith.executor.compile_computed`. On a GPU `device_bytes`, `allow_foreign`,
+            `progress`; see `recsmith.executor.cuda.compile`.
 
     Raises:
         ForeignPlanError: the plan belongs to another model or machine.
@@ -197,10 +198,10 @@ def compile(
         CapacityError: the tables do not fit in memory; says how many bytes they need.
         UnavailableError: a forced instruction set does not exist here.
     """
-    from recsmith.executor import compile as bind
-    from recsmith.executor import compile_computed
+    from recsmith.executor import EXECUTORS, compile_computed
 
     here = platform or open_platform("cpu")
-    if model.computes:
+    if model.computes and here.kind == "cpu":
         return compile_computed(model, plan, weights, platform=here, **options)
-    return bind(model, plan, weights, platform=here, **options)
+    executable: Executable = EXECUTORS[here.kind](model, plan, weights, platform=here, **options)
+    return executable

@@ -1,8 +1,31 @@
-"""Binds a plan to a machine and runs it."""
+"""Binds a plan to a machine and runs it. The menu, by kind of platform."""
 
-from .compile import compile
-from .computed import ComputedExecutable, compile_computed
-from .cpu import CpuExecutable
-from .dense import Dense
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ComputedExecutable", "CpuExecutable", "Dense", "compile", "compile_computed"]
+from recsmith.spec import Registry
+
+if TYPE_CHECKING:
+    from .compile import compile
+    from .computed import ComputedExecutable, compile_computed
+    from .cpu import CpuExecutable
+    from .dense import Dense
+
+__all__ = ["EXECUTORS", "ComputedExecutable", "CpuExecutable", "Dense", "compile", "compile_computed"]
+
+EXECUTORS = Registry("executor", {"cpu": "recsmith.executor.compile:compile", "cuda": "recsmith.executor.cuda:compile"})
+
+_HOMES = {
+    "ComputedExecutable": "computed",
+    "CpuExecutable": "cpu",
+    "Dense": "dense",
+    "compile": "compile",
+    "compile_computed": "computed",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when first asked for: each kind of machine needs only its own kernels."""
+    if name in _HOMES:
+        return getattr(import_module(f"recsmith.executor.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'recsmith.executor' has no attribute '{name}'")

@@ -1,0 +1,59 @@
+"""Binds a plan to a GPU."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from recsmith.kernels.cuda.device import Device
+from recsmith.spec import ForeignPlanError, Gather, Model, Plan, PlanError, Platform, Problem, Progress, Weights
+from recsmith.spec.check import check_coverage, check_origin
+
+from .executable import CudaExecutable
+from .launches import Lookups, expected_bags
+from .tables import place_tables
+
+
+def compile(
+    model: Model,
+    plan: Plan,
+    weights: Weights,
+    *,
+    platform: Platform,
+    device: Device | None = None,
+    device_bytes: int | None = None,
+    allow_foreign: bool = False,
+    progress: Progress | None = None,
+) -> CudaExecutable:
+    """An executable of `plan` on the GPU that is here.
+
+    Args:
+        platform: the GPU.
+        device: the first GPU when None.
+        device_bytes: of the GPU's memory for tables; what is free when None. The others lie in pinned host memory.
+        allow_foreign: take a plan that was made for another machine.
+        progress: told the bytes copied.
+
+    Raises:
+        ForeignPlanError: the plan was made for another model or machine.
+        PlanError: the plan does not serve the model, or the model has computed tables.
+        UnavailableError: there is no GPU, or no kernel for a data flow of the plan.
+        FormatError: the weights do not fit the model.
+        CapacityError: the tables fit neither the GPU's memory nor the host's.
+    """
+    if platform.kind != "cuda":
+        raise ForeignPlanError("compile", f"'{platform.name}' is no GPU", "Compile on the machine that will serve.")
+    if model.computes:
+        raise PlanError(
+            "compile", f"model '{model.name}' computes some of its rows", "Finish them: recsmith convert --to table."
+        )
+    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
+    problem = Problem(model, ops, plan.objective, platform)
+    check_origin(plan, problem, allow_foreign=allow_foreign)
+    check_coverage(plan, problem)
+    gpu = device or Device()
+    bags = expected_bags(plan.objective)
+    asked: dict[str, float] = defaultdict(float)
+    for feature in model.features:
+        asked[feature.table] += bags.get(feature.name, 1.0)
+    tables = place_tables(model, weights, gpu, asked, device_bytes=device_bytes, progress=progress)
+    return CudaExecutable(model, plan, gpu, tables, Lookups(model, tables.rows, bags))

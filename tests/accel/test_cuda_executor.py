@@ -1,0 +1,200 @@
+"""Plans bound to a GPU, on the emulated one: the executor, the kernels and every driver call, but no speed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from emulated import device
+from msgspec.structs import replace
+
+from recsmith import api
+from recsmith.executor.cuda import CudaExecutable, compile
+from recsmith.executor.cuda.executable import KEPT_FORMS
+from recsmith.executor.cuda.tables import inside, room_bytes
+from recsmith.platforms import load
+from recsmith.spec import (
+    Feature,
+    ForeignPlanError,
+    FormatError,
+    IdRangeError,
+    InputError,
+    Jagged,
+    Model,
+    PlanError,
+    Table,
+    UnavailableError,
+    Weights,
+    Workload,
+)
+from recsmith.testing.cases import corner_cases, random_case, single
+from recsmith.testing.conformance import agree
+
+PLATFORM = load("a100")
+
+
+def planned(model, batch=8, **options):
+    return api.plan(model, PLATFORM, Workload.uniform(model, batch), planner="symmetric", allow=["gm"], **options)
+
+
+def bind(case, **options) -> CudaExecutable:
+    plan = planned(case.model, max(case.ids.batch, 1))
+    return compile(case.model, plan, case.weights, platform=PLATFORM, device=device(), **options)
+
+
+def narrow(ids: Jagged) -> Jagged:
+    offsets = None if ids.offsets is None else ids.offsets.astype(np.int32)
+    return dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_corner_cases(dtype):
+    for case in corner_cases(dtype):
+        with bind(case) as executable:
+            looked = executable.lookup(case.ids)
+            agree(case, looked.pooled, looked.sequences)
+            assert looked.replaced == 0
+
+
+def test_models_of_many_features_with_either_type_of_ids_batch_after_batch():
+    for seed in range(4):
+        case = random_case(seed, features=5, batch=[1, 3, 9, 33][seed])
+        with bind(case) as executable:
+            for ids in (case.ids, narrow(case.ids), case.ids):
+                looked = executable.lookup(ids)
+                agree(case, looked.pooled, looked.sequences)
+
+
+def test_a_batch_finds_nothing_of_the_one_before():
+    full = single("FULL", [[7, 8], [3, 3, 3]])
+    with bind(full) as executable:
+        executable.lookup(full.ids)
+        empty = single("FULL", [[], [1]])
+        looked = executable.lookup(empty.ids)
+        agree(dataclasses.replace(full, ids=empty.ids), looked.pooled, looked.sequences)
+
+
+def test_tables_that_do_not_fit_the_gpu_are_read_from_the_host():
+    case = random_case(5, features=4, batch=6)
+    with bind(case, device_bytes=0) as executable:
+        assert executable.table_bytes == 0 and executable.host_bytes > 0
+        looked = executable.lookup(case.ids)
+        agree(case, looked.pooled, looked.sequences)
+
+
+def test_the_gpu_takes_the_tables_that_are_asked_for_most_by_the_byte():
+    tables = (Table("large", 1000, 16), Table("hot", 1000, 16), Table("small", 10, 16))
+    model = Model("m", tables, tuple(Feature(table.name, table.name) for table in tables))
+    asked = {"large": 1.0, "hot": 20.0, "small": 1.0}
+    assert inside(model, asked, room_bytes(tables[1]) + room_bytes(tables[2])) == {"hot", "small"}
+    assert inside(model, asked, 0) == set()
+
+
+def test_out_is_written_to_and_returned():
+    case = single("OUT", [[1], [2]], one_hot=True)
+    out = np.full((2, 16), np.nan, np.float32)
+    with bind(case) as executable:
+        assert executable.lookup(case.ids, out).pooled is out
+        agree(case, out, {})
+        with pytest.raises(InputError, match=r"\[lookup\] out is float32 \[1, 16\]"):
+            executable.lookup(case.ids, out[:1])
+
+
+def test_an_id_outside_its_table_is_named():
+    tables = (Table("a", 50, 4), Table("b", 3, 4))
+    model = Model("m", tables, (Feature("fa", "a"), Feature("fb", "b")))
+    weights = Weights({table.name: np.ones((table.rows, 4), np.float32) for table in tables})
+    plan = planned(model)
+    with compile(model, plan, weights, platform=PLATFORM, device=device()) as executable:
+        with pytest.raises(IdRangeError, match=r"id 3 of feature 'fb' \(value 3\) lies outside table 'b' of 3 rows"):
+            executable.lookup(Jagged(np.array([49, 0, 1, 3]), None, 2))
+        offsets = np.array([0, 0, 2, 2, 3])
+        with pytest.raises(IdRangeError, match=r"id -1 of feature 'fb' \(value 2\)"):
+            executable.lookup(Jagged(np.array([0, 1, -1]), offsets, 2))
+        assert executable.lookup(Jagged(np.array([0, 1, 2]), offsets, 2)).pooled.sum() == 12
+
+
+def test_replaced_ids_are_counted():
+    case = single("CLAMP", [[3, 60], [70]])
+    (feature,) = case.model.features
+    clamped = replace(feature, id_map=replace(feature.id_map, out_of_range="clamp"))
+    model = replace(case.model, features=(clamped,))
+    with compile(model, planned(model), case.weights, platform=PLATFORM, device=device()) as executable:
+        assert executable.lookup(case.ids).replaced == 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "problem"),
+    [
+        (Jagged(np.zeros(3, np.int64), None, 2), "3 ids without offsets, wanted 2"),
+        (Jagged(np.zeros(3, np.float32), None, 3), "ids are float32"),
+        (Jagged(np.zeros(2, np.int64), np.array([0, 1]), 2), "2 offsets, wanted 3"),
+        (Jagged(np.zeros(2, np.int64), np.array([0, 1, 1]), 2), "offsets go from 0 to 1 for 2 values"),
+        (Jagged(np.zeros(2, np.int64), np.array([0, 3, 2]), 2), "offsets fall after offset 1"),
+        (Jagged(np.zeros(2, np.int64), None, 2, np.ones(1, np.float32)), "1 weights for 2 values"),
+    ],
+)
+def test_malformed_batches_are_refused(ids, problem):
+    with (
+        bind(single("PLAIN", [[1], [2]], one_hot=True)) as executable,
+        pytest.raises(InputError, match=rf"\[lookup\] {problem}"),
+    ):
+        executable.lookup(ids)
+
+
+def test_weights_are_asked_for_where_a_feature_is_weighted():
+    case = single("WEIGHTED", [[1], [2]], weighted=True)
+    with bind(case) as executable, pytest.raises(InputError, match="weighted"):
+        executable.lookup(dataclasses.replace(case.ids, weights=None))
+
+
+def test_graphs_are_kept_up_to_a_number():
+    case = single("MANY", [[1]], one_hot=True)
+    with bind(case) as executable:
+        for batch in range(1, KEPT_FORMS + 3):
+            ids = np.arange(batch, dtype=np.int64) % 50
+            looked = executable.lookup(Jagged(ids, None, batch))
+            assert np.array_equal(looked.pooled, case.weights.tables["t"][ids])
+        assert len(executable._recorded) == KEPT_FORMS
+
+
+def test_what_no_kernel_serves_is_refused_by_name():
+    case = single("FLOW", [[1]])
+    plan = planned(case.model)
+    stage = plan.buckets[0].stages[0]
+    other = replace(stage, placements=tuple(replace(p, strategy="gm_ub") for p in stage.placements))
+    changed = replace(plan, buckets=(replace(plan.buckets[0], stages=(other,)),))
+    with (
+        compile(case.model, changed, case.weights, platform=PLATFORM, device=device()) as executable,
+        pytest.raises(UnavailableError, match="feature 'f' asks for strategy 'gm_ub', which has no CUDA kernel"),
+    ):
+        executable.lookup(case.ids)
+
+
+def test_plans_of_other_machines_models_and_weights_are_refused():
+    case = single("FOREIGN", [[1]])
+    plan = planned(case.model)
+    with pytest.raises(ForeignPlanError):
+        compile(case.model, plan, case.weights, platform=load("h200"), device=device())
+    with pytest.raises(ForeignPlanError, match="is no GPU"):
+        compile(case.model, plan, case.weights, platform=load("cpu"), device=device())
+    with pytest.raises(FormatError, match="have no table 't'"):
+        compile(case.model, plan, Weights({}), platform=PLATFORM, device=device())
+    wrong = Weights({"t": np.zeros((49, 16), np.float32)})
+    with pytest.raises(FormatError, match="wanted 50 rows of fp32"):
+        compile(case.model, plan, wrong, platform=PLATFORM, device=device())
+
+
+def test_computed_tables_are_refused_with_a_remedy():
+    from recsmith.representations import hold
+
+    model = hold(single("DHE", [[1]]).model, ["f"], "dhe")
+    with pytest.raises(PlanError, match="recsmith convert --to table"):
+        compile(model, planned(single("DHE", [[1]]).model), Weights({}), platform=PLATFORM, device=device())
+
+
+def test_a_closed_executable_says_so():
+    case = single("CLOSED", [[1]])
+    executable = bind(case)
+    executable.close()
+    with pytest.raises(InputError, match="closed"):
+        executable.lookup(case.ids)
