@@ -8,6 +8,8 @@ from recsmith.spec import Record
 from recsmith.spec.platform import Page
 from recsmith.spec.row_format import RowDtype
 
+PEERS = ("torch", "compile", "fbgemm", "zentorch", "onnxruntime", "numba")
+
 
 class LookupOptions(Record, frozen=True):
     """One case of `recsmith bench lookup`.
@@ -18,7 +20,7 @@ class LookupOptions(Record, frozen=True):
         ids: `uniform`, `zipf:ALPHA`, `fixed` or `trace:FILE`.
         lengths: whether bags hold exactly the pooling factor or vary around it.
         max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
-        platform: file of a measured platform; None probes this machine (modelled speeds).
+        platform: file of a measured platform, or a name; None probes this machine (modelled speeds).
         strategies: those the planner may use; empty means all.
         rehearse: whether a plan by `auto` is settled by timing its finalists with the tables (`api.rehearse`).
         fuse: what is timed with the look-up: nothing, or the interaction up to the top MLP's input, pairwise products
@@ -42,7 +44,7 @@ class LookupOptions(Record, frozen=True):
     platform: str | None = None
     fuse: Literal["none", "dot", "cat"] = "none"
     max_bytes: int | None = None
-    against: tuple[str, ...] = ("torch", "compile", "fbgemm", "zentorch", "onnxruntime", "numba")
+    against: tuple[str, ...] = PEERS
     rounds: int = 15
     sample_s: float = 2e-3
     seed: int = 0

@@ -26,9 +26,11 @@ Dtype = Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"], typer.Option(
 Pages = Annotated[Literal["4k", "huge"], typer.Option(help="Page size behind all engines' tables.")]
 Fuse = Annotated[Literal["none", "dot", "cat"], typer.Option(help="Time the interaction too, up to the top MLP.")]
 MaxBytes = Annotated[str, typer.Option(metavar="SIZE", help="Cut tables to one common number of rows, such as 4GiB.")]
-Profile = Annotated[str | None, typer.Option("--platform", "-p", metavar="FILE", help="Profile to plan with.")]
+Profile = Annotated[
+    str | None, typer.Option("--platform", "-p", metavar="NAME|FILE", help="Profile to plan with; `cuda`: on the GPU.")
+]
 Rehearse = Annotated[bool, typer.Option(help="Let auto's plan be settled by timing its finalists.")]
-Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals.")]
+Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals; all that the machine can have when not given.")]
 Rounds = Annotated[int, typer.Option(min=3, help="Interleaved rounds; 15 or more to quote a figure.")]
 Results = Annotated[Path | None, typer.Option("--results", metavar="FILE", help="Append the record to a .jsonl file.")]
 
@@ -46,7 +48,7 @@ def run(
     fuse: Fuse = "none",
     max_bytes: MaxBytes = "",
     platform: Profile = None,
-    against: Against = "torch,compile,fbgemm,zentorch,onnxruntime,numba",
+    against: Against = "",
     rounds: Rounds = 15,
     results: Results = None,
     *,
@@ -55,9 +57,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Look-ups, alone or with the interaction, beside the rivals: same weights, ids and pages, interleaved rounds."""
-    from recsmith.bench import records
-    from recsmith.bench.lookup import run_lookup_bench
-    from recsmith.bench.options import LookupOptions
+    from recsmith.bench import menu, records
+    from recsmith.bench.options import PEERS, LookupOptions
 
     out = Output(as_json, quiet)
     options = LookupOptions(
@@ -74,11 +75,11 @@ def run(
         platform=platform,
         fuse=fuse,
         max_bytes=parse_bytes(max_bytes) if max_bytes else None,
-        against=names(against),
+        against=names(against) or PEERS,
         rounds=rounds,
     )
     with out.progress() as progress:
-        record = run_lookup_bench(options, progress)
+        record = menu.run_lookup(options, progress)
     if results is not None:
         records.append(results, record)
     out.result(record, lambda console: _render(console, record))

@@ -42,11 +42,13 @@ class Lookups:
     Attributes:
         tables: name to where its rows lie.
         bags: feature to the ids a bag that are expected.
+        tuning: of look-ups from global memory, instead of what plans say of them.
     """
 
     model: Model
     tables: Mapping[str, StoredRows]
     bags: Mapping[str, float]
+    tuning: GatherTuning | None = None
 
     def launches(self, bucket: Bucket, ids: Ids, output: Output) -> tuple[Launch, ...]:
         """The launches that write all vectors, one after the other.
@@ -67,7 +69,8 @@ class Lookups:
         names = list(dict.fromkeys(placement.feature for placement in stage.placements))
         if not names:
             return []
-        return [lookup(self.vectors(names, output), ids, output.dtype, tuning_of(stage.placements))]
+        tuning = self.tuning or tuning_of(stage.placements)
+        return [lookup(self.vectors(names, output), ids, output.dtype, tuning)]
 
     def _vectors(self, feature: Feature, number: int, output: Output) -> Vectors:
         rows = self.tables[feature.table]
