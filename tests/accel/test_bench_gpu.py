@@ -54,6 +54,13 @@ def test_bags_of_many_ids(world):
     assert record.case.rows_per_call == 3 * 214
 
 
+@pytest.mark.parametrize("dtype", ["fp16", "fp32"])
+def test_look_up_and_interaction(world, dtype):
+    record = run_gpu_lookup(options(fuse="dot", against=("torch",), dtype=dtype, batch=3), world=world)
+    names = [each.engine for each in record.cases]
+    assert names == ["recsmith", "torch+bmm", "torch+compiled", "torch_fused+bmm", "torch_fused+compiled"]
+
+
 def test_a_rival_that_rounds_what_is_asked_for_in_full_is_missing(world):
     wanted = options(workload="mlperf_dlrm_v2", batch=3, against=("torch",), output="fp32")
     record = run_gpu_lookup(wanted, world=world)

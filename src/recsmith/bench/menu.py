@@ -46,8 +46,8 @@ def gpu_options(options: LookupOptions) -> GpuOptions:
     dtype, fuse = options.dtype, options.fuse
     if dtype not in ("fp32", "fp16"):
         raise InputError("bench", f"rows of {dtype} are not timed on GPUs", "Choose fp32 or fp16.")
-    if fuse != "none":
-        raise InputError("bench", f"the interaction '{fuse}' is not timed on GPUs", "Choose none.")
+    if fuse not in ("none", "dot"):
+        raise InputError("bench", f"the interaction '{fuse}' is not timed on GPUs", "Choose none or dot.")
     return GpuOptions(
         workload=options.workload,
         batch=options.batch,

@@ -36,7 +36,8 @@ class GpuCase:
         first_F: first row of each feature's table.
         values: for each set [L] int32, feature-major.
         offsets: [F * B + 1] int32, the same for all sets; None when every bag holds one id.
-        out: [B, F * E], where engines of ours write.
+        bottom: [B, E], the bottom MLP's output, where the interaction is timed too; else None.
+        out: [B, columns], where engines of ours write; rows begin at multiples of 16 bytes.
 
     Raises:
         UnavailableError: tables differ in dim, or are not fp32 or fp16.
@@ -51,6 +52,8 @@ class GpuCase:
         output: Output | None = None,
         sets: int = 0,
         seed: int = 0,
+        *,
+        joint: bool = False,
     ) -> None:
         self.world, self.shape, self.batch, self.law = world, shape, batch, law
         torch, model = world.torch, shape.model
@@ -76,7 +79,10 @@ class GpuCase:
         ids = Draw(world, [self.rows[f.table] for f in model.features], self.bags, batch, law, generator)
         self.values = [world.tensor(ids(), torch.int32) for _ in range(self.sets)]
         self.offsets = None if self.one_hot else world.tensor(self._offsets(), torch.int32)
-        self.out = world.empty((batch, self.width), self.element(self.output))
+        self.bottom = world.empty((batch, self.dim), self.element(self.dtype)) if joint else None
+        if self.bottom is not None:
+            self.bottom.uniform_(-1, 1, generator=generator)
+        self.out = world.empty((batch, -(-self.columns // 8) * 8), self.element(self.output))[:, : self.columns]
 
     @property
     def features(self) -> int:
@@ -85,8 +91,13 @@ class GpuCase:
 
     @property
     def width(self) -> int:
-        """W: columns of the output."""
+        """W: columns of the pooled vectors."""
         return self.features * self.dim
+
+    @property
+    def columns(self) -> int:
+        """Columns of what is timed: W, or those of the top MLP's input."""
+        return self.width if self.bottom is None else self.dim + self.features * (self.features + 1) // 2
 
     @property
     def row_bytes(self) -> int:
@@ -135,7 +146,8 @@ class GpuCase:
     def bytes_moved(self) -> float:
         """Row bytes, ids and output of one batch."""
         element = 4 if self.output == "fp32" else 2
-        return self.length * (self.row_bytes + 4) + self.batch * self.width * element
+        near = 0 if self.bottom is None else self.batch * self.row_bytes
+        return self.length * (self.row_bytes + 4) + near + self.batch * self.columns * element
 
     def distinct_row_bytes(self, at: int = 0) -> float:
         """Bytes of the different rows that set number `at` asks for: what has to come from memory at least."""
@@ -143,13 +155,13 @@ class GpuCase:
         return float(sum(torch.unique(ids).numel() for ids in self.by_feature(at)) * self.row_bytes)
 
     def disagreement(self, got: Any, at: int) -> str:
-        """What is wrong with [B, W] for set number `at`; empty when nothing is.
+        """What is wrong with [B, columns] for set number `at`; empty when nothing is.
 
         First and last samples are compared in float64, all others must be numbers.
         """
         torch = self.world.torch
-        if tuple(got.shape) != (self.batch, self.width):
-            return f"returned shape {list(got.shape)}, not {[self.batch, self.width]}"
+        if tuple(got.shape) != (self.batch, self.columns):
+            return f"returned shape {list(got.shape)}, not {[self.batch, self.columns]}"
         if not bool(torch.isfinite(got).all()):
             return "has elements that were never written, or are no numbers"
         for samples in (slice(0, _CHECKED), slice(max(0, self.batch - _CHECKED), self.batch)):
@@ -161,17 +173,22 @@ class GpuCase:
         return ""
 
     def wanted(self, at: int, samples: slice) -> Any:
-        """[samples, W] float64."""
+        """[samples, columns] float64."""
         torch = self.world.torch
         parts = [
             self.table(feature.table)[ids[samples].long()].double().sum(1)
             for feature, ids in zip(self.shape.model.features, self.by_feature(at), strict=True)
         ]
-        return torch.cat(parts, 1)
+        if self.bottom is None:
+            return torch.cat(parts, 1)
+        bottom = self.bottom[samples].double()
+        vectors = torch.stack([bottom, *parts], 1)
+        low, high = torch.tril_indices(self.features + 1, self.features + 1, -1, device=self.world.place)
+        return torch.cat([bottom, torch.bmm(vectors, vectors.transpose(1, 2))[:, low, high]], 1)
 
     def close(self) -> None:
         """Let go of the memory."""
-        del self.flat, self.values, self.out, self.offsets
+        del self.flat, self.values, self.out, self.offsets, self.bottom
         self.world.close()
 
     def _sets(self) -> int:

@@ -7,8 +7,10 @@ from typing import Any
 
 from recsmith import __version__
 from recsmith.executor.cuda.launches import Lookups, Output, expected_bags
+from recsmith.kernels.cuda.call import Ids, StoredRows
 from recsmith.kernels.cuda.lookup import GatherTuning
-from recsmith.spec import Plan, UnknownNameError
+from recsmith.kernels.cuda.program import Launch
+from recsmith.spec import Bucket, Plan, UnknownNameError
 
 from .case import GpuCase
 
@@ -37,24 +39,30 @@ class Ours:
         self._case = case
         model = case.shape.model
         bags = {feature.name: float(bag) for feature, bag in zip(model.features, case.bags, strict=True)}
-        lookups = Lookups(model, case.stored(), bags | expected_bags(plan.objective), tuning)
+        self._lookups = Lookups(model, case.stored(), bags | expected_bags(plan.objective), tuning)
         element = 4 if case.output == "fp32" else 2
-        output = Output(case.out.data_ptr(), element * case.width, case.output)
-        bucket = plan.bucket(case.batch)
-        self._launches = [lookups.launches(bucket, case.ids(at), output) for at in range(case.sets)]
+        self._output = Output(case.out.data_ptr(), element * case.out.stride(0), case.output)
+        self._launches = [self._of(plan.bucket(case.batch), case.ids(at)) for at in range(case.sets)]
         if variant:
             self.name = f"recsmith[{variant}]"
         count = len(self._launches[0])
         self.settings = f"{plan.planner}, {count} launch{'es' if count > 1 else ''} a batch, {variant or 'as planned'}"
 
+    def _of(self, bucket: Bucket, ids: Ids) -> tuple[Launch, ...]:
+        case = self._case
+        if case.bottom is None:
+            return self._lookups.launches(bucket, ids, self._output)
+        bottom = StoredRows(case.bottom.data_ptr(), case.batch, case.dim, case.dtype, case.row_bytes)
+        return (self._lookups.joined(ids, bottom, self._output, operand=case.dtype, columns=case.out.stride(0)),)
+
     def call(self, at: int) -> Any:
-        """[B, W], in the case's own output."""
+        """[B, columns], in the case's own output."""
         for launch in self._launches[at]:
             self._case.world.run(launch)
         return self._case.out
 
     def output(self, result: Any) -> Any:
-        """[B, W]."""
+        """[B, columns]."""
         return result
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from . import ours
 from .case import GpuCase
 from .engine import GpuEngine
 from .options import GpuOptions
-from .rivals import RIVALS
+from .rivals import RIVALS, joined
 from .timing import Recording, copy_rate, in_turns
 from .world import World, world_here
 
@@ -44,14 +44,25 @@ def run_gpu_lookup(
     laws = distributions.parse(options.ids, [feature.name for feature in shape.model.features])
     workload = shape.workload(options.batch, laws, options.ids)
     plan = planned(options, shape.model, platform, workload)
-    case = GpuCase(here, shape, options.batch, options.ids, options.output or None, options.sets, options.seed)
+    case = GpuCase(
+        here,
+        shape,
+        options.batch,
+        options.ids,
+        options.output or None,
+        options.sets,
+        options.seed,
+        joint=options.fuse == "dot",
+    )
     missing: list[records.Missing] = []
     with ExitStack() as stack:
         stack.callback(case.close)
         makers: dict[str, Callable[[GpuCase], GpuEngine]] = {}
         engines = _admitted(case, ours.engines(case, plan, options.variants), stack)
         for name in options.against:
-            makers |= {getattr(make, "name", name): make for make in _makers(name, missing)}
+            made = _makers(name, missing)
+            made = made if case.bottom is None else joined.behind(made)
+            makers |= {getattr(make, "name", name): make for make in made}
         for name, make in makers.items():
             _admit_rival(case, name, make, engines, missing, stack)
         recordings = _recorded(here, engines, case.sets, missing)
@@ -205,8 +216,9 @@ def _bound(case: GpuCase, rate: float) -> records.Bound | None:
     if not rate:
         return None
     element = 4 if case.output == "fp32" else 2
-    written = case.batch * case.width * element
-    read = case.distinct_row_bytes() + 4 * case.length
+    written = case.batch * case.columns * element
+    near = 0 if case.bottom is None else case.batch * case.row_bytes
+    read = case.distinct_row_bytes() + 4 * case.length + near
     return records.Bound((read + written) / rate, written / rate, "bytes at the rate of a copy")
 
 

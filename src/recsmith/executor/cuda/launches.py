@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors
+from recsmith.kernels.cuda.interaction import interact
 from recsmith.kernels.cuda.lookup import GatherTuning, lookup
 from recsmith.kernels.cuda.program import Launch
 from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
@@ -57,6 +58,32 @@ class Lookups:
             UnavailableError: the plan asks for a data flow that has no CUDA kernel.
         """
         return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output))
+
+    def joined(self, ids: Ids, bottom: StoredRows, output: Output, *, operand: OutputType, columns: int = 0) -> Launch:
+        """The launch that writes the top MLP's input: all vectors looked up and multiplied, never written themselves.
+
+        Args:
+            bottom: the bottom MLP's output, [B, E] as rows.
+            operand: what vectors are rounded to before they are multiplied; `fp32` is for accuracy.
+            columns: of the output when more are wanted than there are; the rest are zeros.
+
+        Raises:
+            InputError: vectors differ in length.
+            CapacityError: there are too many of them.
+        """
+        kind = self.model.interaction
+        first = Vectors(bottom, 0, output.address, output.stride_bytes, "identity")
+        looked = self.vectors([feature.name for feature in self.model.features], output)
+        return interact(
+            [first, *looked],
+            ids,
+            output.address,
+            output.stride_bytes,
+            output=output.dtype,
+            operand=operand,
+            self_terms=kind is not None and kind.self_terms,
+            columns=columns,
+        )
 
     def vectors(self, names: Sequence[str], output: Output) -> list[Vectors]:
         """What the kernels are told of the features called `names`, in the model's order."""
