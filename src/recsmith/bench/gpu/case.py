@@ -62,7 +62,8 @@ class GpuCase:
         if len(dims) > 1 or not dtypes <= {"fp32", "fp16"} or len(dtypes) > 1:
             found = f"{sorted(dims)} dims of {sorted(dtypes)}"
             raise UnavailableError("bench", f"rivals take tables of one dim in fp32 or fp16; found {found}", "")
-        (self.dim,), (self.dtype,) = dims, dtypes
+        (self.dim,) = dims
+        self.dtype: Output = "fp16" if dtypes == {"fp16"} else "fp32"
         self.output: Output = output or ("fp16" if self.dtype == "fp16" else "fp32")
         self.bags = tuple(round(factor) for factor in shape.pooling_factors)
         self.rows = {table.name: table.rows for table in model.tables}

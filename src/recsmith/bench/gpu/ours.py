@@ -8,7 +8,7 @@ from typing import Any
 from recsmith import __version__
 from recsmith.executor.cuda.launches import Lookups, Output, expected_bags
 from recsmith.kernels.cuda.call import Ids, StoredRows
-from recsmith.kernels.cuda.lookup import GatherTuning
+from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.program import Launch
 from recsmith.spec import Bucket, Plan, UnknownNameError
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors
+from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.interaction import interact
-from recsmith.kernels.cuda.lookup import GatherTuning, lookup
+from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.program import Launch
 from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
 
