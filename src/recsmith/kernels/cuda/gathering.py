@@ -13,6 +13,8 @@ from .packing import MOST_ARGUMENT_BYTES
 from .recipe import Recipe, recipe_of
 
 OUTPUTS: dict[OutputType, int] = {"fp32": 0, "fp16": 1, "bf16": 2}
+# Elements a thread that leave room for three blocks of 256 threads (85 registers each).
+_FEW_VALUES = 8
 Constants = tuple[tuple[str, str], ...]
 
 
@@ -23,8 +25,8 @@ class GatherTuning:
     Attributes:
         rows_in_flight: rows that a group of threads asks for before it waits.
         threads: of a block.
-        min_blocks: blocks that must fit a multiprocessor. Low, or the compiler saves registers by asking for one row
-            after the other.
+        min_blocks: blocks that must fit a multiprocessor; 0 chooses by the registers that rows take. Low, or the
+            compiler saves registers by asking for one row after the other.
         order: neighbouring blocks serve one feature's samples, or one block of samples' features.
         stores: `past` lets go of written lines first.
         blocks_wanted: a bag is shared by more threads as long as there are fewer blocks than this.
@@ -32,7 +34,7 @@ class GatherTuning:
 
     rows_in_flight: int = 4
     threads: int = 256
-    min_blocks: int = 3
+    min_blocks: int = 0
     order: Literal["feature", "sample"] = "sample"
     stores: Literal["keep", "past"] = "keep"
     blocks_wanted: int = 264
@@ -74,6 +76,12 @@ class Gathering:
         widest = max((recipe.values + 1 for recipe in self.recipes), default=1)
         return -(-4 * self._tuning.threads * widest // 128) * 128
 
+    @property
+    def _min_blocks(self) -> int:
+        """Such that rows in flight and their sum stay in registers, of which a multiprocessor has 65536."""
+        widest = max((recipe.values for recipe in self.recipes), default=1)
+        return max(1, (3 if widest <= _FEW_VALUES else 2) * 256 // self._tuning.threads)
+
     def constants(self, output: OutputType) -> Constants:
         """Of every program that gathers."""
         tuning = self._tuning
@@ -83,7 +91,7 @@ class Gathering:
             ("FEATURES", str(len(self._vectors))),
             ("RECIPES", " ".join(recipe.macro("RECIPE", at) for at, recipe in enumerate(self.recipes))),
             ("THREADS", str(tuning.threads)),
-            ("MIN_BLOCKS", str(tuning.min_blocks)),
+            ("MIN_BLOCKS", str(tuning.min_blocks or self._min_blocks)),
             ("ROWS_IN_FLIGHT", str(tuning.rows_in_flight)),
             ("OUTPUT", str(OUTPUTS[output])),
             ("OUTPUT_PIECE", str(output_piece(places, output))),

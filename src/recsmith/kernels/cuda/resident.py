@@ -19,7 +19,7 @@ from .recipe import Recipe
 _SLACK_BYTES = 64
 # What a block may have on any GPU from Hopper on; Ampere has 163 KiB.
 MOST_SHARED_BYTES = 227 << 10
-RESIDENT_TUNING = GatherTuning(threads=512, min_blocks=1)
+RESIDENT_TUNING = GatherTuning(threads=512)
 
 
 @dataclass(frozen=True, slots=True)
