@@ -1,9 +1,8 @@
 // What a look-up is told. Python packs the same structs (kernels/cuda/packing.py): every field is 8 bytes but where two make 8.
 #pragma once
 
-#include "device.cuh"
+#include "format.cuh"
 
-enum RowType : int { fp32 = 0, fp16 = 1, bf16 = 2, int8 = 3, int4 = 4 };
 enum Mode : int { sum = 0, mean = 1, each = 2, identity = 3 };
 enum Policy : int { error = 0, clamp = 1, wrap = 2, substitute = 3, modulo = 4 };
 

@@ -39,6 +39,7 @@ DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c)
 DEVICE u32 high_product(u32 a, u32 b) { return __umulhi(a, b); }
 DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 DEVICE float logarithm(float x) { return logf(x); }
+DEVICE float logarithm_1p(float x) { return log1pf(x); }
 DEVICE float exponential(float x) { return expf(x); }
 DEVICE float cosine_pi(float x) { return cospif(x); }
 DEVICE float sine_pi(float x) { return sinpif(x); }

@@ -2,13 +2,7 @@
 #pragma once
 
 #include "call.cuh"
-
-#ifndef PAST
-#define PAST 0
-#endif
-
-DEVICE constexpr int bits_of(int type) { return type == fp32 ? 32 : type == int8 ? 8 : type == int4 ? 4 : 16; }
-DEVICE constexpr int at_most(int x, int y) { return x < y ? x : y; }
+#include "format.cuh"
 
 // How the threads of a warp share a row: `lanes` of them side by side, each reading `piece` bytes at once.
 template <int Type, int Dim, int Piece, int Lanes, int Single, int Weighted, int Far>
@@ -114,45 +108,6 @@ struct Strip {
       UNROLL
       for (int i = 0; i < R::elements; ++i) value[k][i] *= factor;
     }
-  }
-};
-
-// How vectors are written: their number format, and the most bytes that are aligned everywhere.
-template <int Type, int Piece, bool Shared = false>
-struct Output {
-  static constexpr int type = Type, bytes = Type == fp32 ? 4 : 2;
-  static constexpr int largest = Piece / bytes;  // elements
-
-  // Elements [column, column + N) of a vector of Dim elements; N is a power of two.
-  template <int Dim, int N>
-  static DEVICE void put(u8* vector, int column, const float* value) {
-    constexpr int n = at_most(N, at_most(largest, Dim & -Dim));
-    UNROLL
-    for (int i = 0; i < N; i += n) {
-      if (column + i < Dim) store(vector + (column + i) * bytes, packed<n>(value + i));
-    }
-  }
-
-  template <int Bytes>
-  static DEVICE void store(u8* at, Raw<Bytes> x) {
-    if constexpr (Shared) store_shared_raw(at, x);
-    else store_raw<PAST>(at, x);
-  }
-
-  template <int N>
-  static DEVICE Raw<N * bytes> packed(const float* value) {
-    Raw<N * bytes> x;
-    if constexpr (Type == fp32) {
-      UNROLL
-      for (int i = 0; i < N; ++i) x.word[i] = as_word(value[i]);
-    } else {
-      UNROLL
-      for (int i = 0; i < N; i += 2) {
-        const float high = i + 1 < N ? value[i + 1] : 0.0f;
-        x.word[i / 2] = Type == fp16 ? to_halves(value[i], high) : to_bfloats(value[i], high);
-      }
-    }
-    return x;
   }
 };
 

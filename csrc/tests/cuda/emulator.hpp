@@ -67,6 +67,7 @@ inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c);
 inline u32 high_product(u32 a, u32 b) { return static_cast<u32>(u64{a} * b >> 32); }
 inline float square_root(float x) { return std::sqrt(x); }
 inline float logarithm(float x) { return std::log(x); }
+inline float logarithm_1p(float x) { return std::log1p(x); }
 inline float exponential(float x) { return std::exp(x); }
 inline float cosine_pi(float x) { return static_cast<float>(std::cos(M_PI * x)); }
 inline float sine_pi(float x) { return static_cast<float>(std::sin(M_PI * x)); }

@@ -6,12 +6,13 @@ A launch is plain data, made by one function a kernel, and run by a `Device` (or
   concatenation too;
 - `interaction.interact`: look-up and dot interaction in one; vectors never go to memory;
 - `resident.resident`: tables, or their hot rows, in the shared memory of the multiprocessors that own them;
-- `streamed.streamed`: tables read in chunks through shared memory.
+- `streamed.streamed`: tables read in chunks through shared memory;
+- `hashed.decode`: rows of deep hash embeddings, all features in one launch.
 """
 
 from __future__ import annotations
 
-FLOWS = ("gm",)
+FLOWS = ("gm", "l1", "gm_ub")
 
 
 class CudaKernels:
@@ -21,4 +22,4 @@ class CudaKernels:
 
     def supports(self, op: str, flow: str) -> bool:
         """Whether there is a kernel for an op (by its tag) and a data flow (by its name)."""
-        return op == "gather" and flow in FLOWS
+        return (op == "gather" and flow in FLOWS) or op in ("hash", "decode")

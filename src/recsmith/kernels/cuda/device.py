@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .driver import (
     FUNCTION_ATTRIBUTES,
     MAX_SHARED,
     Driver,
+    DriverError,
     LaunchAttribute,
     LaunchConfig,
     driver,
@@ -202,7 +203,9 @@ class Memory:
             self._driver.call(self._free, ctypes.c_uint64(address))
 
     def __del__(self) -> None:
-        self.close()
+        # The driver may be gone before the last object is.
+        with suppress(DriverError):
+            self.close()
 
 
 class Function:

@@ -1,0 +1,239 @@
+// Rows of deep hash embeddings, all features in one launch. A block computes `ROWS` rows of one feature from their ids to the end:
+//   for each 32 hashes: codes of all rows into shared memory, made on the spot; the first layer's weights for them beside;
+//   codes times weights on tensor cores, sums in registers; activation; what comes out is the next layer's input, in shared memory
+#include "device.cuh"
+#include "format.cuh"
+
+enum Activation : int { none = 0, relu = 1, sigmoid = 2, mish = 3 };
+enum Transform : int { uniform = 0, gaussian = 1 };
+
+struct Hashed {
+  struct Feature {
+    const INDEX* ids;
+    const u8* parameters;  // as `packed_decoder` lays them out
+    u8* out;
+    i64 out_stride, count;
+    u32 prime, buckets, by_buckets;  // 2^32 / buckets
+    i32 first_block;
+  };
+  Feature feature[FEATURES];
+};
+
+constexpr int warps = THREADS / 32, warps_down = ROWS / 32, warps_across = warps / warps_down;
+constexpr int chunk = 32, chunk_stride = chunk * 2 + 16;
+using Out = Output<OUTPUT, OUTPUT_PIECE>;
+
+DEVICE constexpr int up_to(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
+
+// Layer i: widths[i] inputs, widths[i + 1] outputs; its weights [out, in up to 32] and biases [out up to 4] lie at offsets[i].
+DEVICE constexpr int width(int at) {
+  constexpr int widths[] = {WIDTHS};
+  return widths[at];
+}
+DEVICE constexpr int activation(int layer) {
+  constexpr int activations[] = {ACTIVATIONS};
+  return activations[layer];
+}
+// The hash parameters a, a 2^32 / prime, b come first, each [k up to 32].
+DEVICE constexpr i64 weights_at(int layer) {
+  i64 at = 3 * 4 * (i64)up_to(width(0), chunk);
+  for (int i = 0; i < layer; ++i) at += 2 * (i64)width(i + 1) * up_to(width(i), chunk) + 4 * up_to(width(i + 1), 4);
+  return at;
+}
+DEVICE constexpr i64 biases_at(int layer) { return weights_at(layer) + 2 * (i64)width(layer + 1) * up_to(width(layer), chunk); }
+// After the last layer: scale and shift of the batch norm.
+DEVICE constexpr i64 norm_at() { return weights_at(LAYERS); }
+
+DEVICE constexpr int widest_hidden() {
+  int most = 0;
+  for (int i = 1; i < LAYERS; ++i) most = width(i) > most ? width(i) : most;
+  return most;
+}
+DEVICE constexpr int columns_of(int layer) { return up_to(width(layer + 1), warps_across * 16); }
+DEVICE constexpr int widest() {
+  int most = 0;
+  for (int i = 0; i < LAYERS; ++i) most = columns_of(i) > most ? columns_of(i) : most;
+  return most;
+}
+
+// Shared memory: ids, one chunk of codes, two chunks of weights, two layers' vectors.
+constexpr int code_bytes = ROWS * chunk_stride, weight_bytes = widest() * chunk_stride;
+constexpr int vector_stride = (up_to(widest_hidden(), chunk) * 2 / 16 | 1) * 16, vector_bytes = ROWS * vector_stride;
+constexpr int codes_at = ROWS * 4, weights_in_shared = codes_at + code_bytes, vectors_at = weights_in_shared + 2 * weight_bytes;
+static_assert(vectors_at + (LAYERS > 1 ? 2 : 0) * vector_bytes == SHARED_BYTES, "the host has another idea of the shared memory");
+
+DEVICE u32 pack(float low, float high) { return NARROW == fp16 ? to_halves(low, high) : to_bfloats(low, high); }
+DEVICE float load_float(const u8* at) { return as_float(load_near<4>(at, true).word[0]); }
+
+// ((a x + b) mod prime) mod buckets for x < prime < 2^31, all in 32 bits: a x - (a' x / 2^32) prime lies below 2 prime when
+// a' is a 2^32 / prime, rounded down (Shoup's multiplication).
+DEVICE u32 hash(const Hashed::Feature& feature, u32 x, u32 a, u32 by_prime, u32 b) {
+  u32 h = a * x - high_product(by_prime, x) * feature.prime;
+  h = h >= feature.prime ? h - feature.prime : h;
+  h += b;
+  h = h >= feature.prime ? h - feature.prime : h;
+  h -= high_product(h, feature.by_buckets) * feature.buckets;
+  return h >= feature.buckets ? h - feature.buckets : h;
+}
+
+// Codes of two neighbouring hashes. Logarithms of what is near 1 are taken of the distance from it.
+DEVICE u32 codes(const Hashed::Feature& feature, u32 h, u32 g) {
+  if constexpr (TRANSFORM == uniform) {
+    const float step = 2.0f / (float)(feature.buckets - 1);
+    return pack(multiply_add((float)h, step, -1.0f), multiply_add((float)g, step, -1.0f));
+  }
+  const float by = 1.0f / (float)feature.buckets;
+  const u32 rest = feature.buckets - 1 - h;
+  const float natural = rest < feature.buckets / 2 ? logarithm_1p(-(float)rest * by) : logarithm((float)(h + 1) * by);
+  const float radius = square_root(-2.0f * natural), angle = 2.0f * (float)(g + 1) * by;
+  return pack(radius * cosine_pi(angle), radius * sine_pi(angle));
+}
+
+DEVICE float activate(int kind, float x) {
+  if (kind == relu) return x > 0.0f ? x : 0.0f;
+  if (kind == sigmoid) return 1.0f / (1.0f + exponential(-x));
+  if (kind == mish) return x > 20.0f ? x : x * hyperbolic_tangent(logarithm_1p(exponential(x)));
+  return x;
+}
+
+// Codes [from, from + 32) of all rows of the block: a thread keeps to two hashes.
+DEVICE void make_codes(const Hashed::Feature& feature, int from) {
+  const int pair = thread_index() % (chunk / 2);
+  const u8* const parameters = feature.parameters + (from + 2 * pair) * 4;
+  constexpr int each = up_to(width(0), chunk) * 4;
+  const Raw<8> a = load_near<8>(parameters, true), by_prime = load_near<8>(parameters + each, true),
+               b = load_near<8>(parameters + 2 * each, true);
+  for (int row = thread_index() / (chunk / 2); row < ROWS; row += THREADS / (chunk / 2)) {
+    const u32 x = load_shared<4>(shared_memory() + row * 4, true).word[0];
+    const u32 h = hash(feature, x, a.word[0], by_prime.word[0], b.word[0]), g = hash(feature, x, a.word[1], by_prime.word[1], b.word[1]);
+    store_shared_raw(shared_memory() + codes_at + row * chunk_stride + pair * 4, Raw<4>{{codes(feature, h, g)}});
+  }
+}
+
+// Begins to copy a layer's weights for 32 of its inputs; zeros for outputs that it has not.
+template <int Layer>
+DEVICE void begin_weights(const Hashed::Feature& feature, int at) {
+  constexpr int in = up_to(width(Layer), chunk), out = width(Layer + 1), pieces = chunk * 2 / 16;
+  u8* const to = shared_memory() + weights_in_shared + at % 2 * weight_bytes;
+  const u8* const from = feature.parameters + weights_at(Layer) + at * chunk * 2;
+  if (at * chunk < in) {
+    for (int i = thread_index(); i < columns_of(Layer) * pieces; i += THREADS) {
+      const int row = i / pieces, piece = i % pieces;
+      copy_async(to + row * chunk_stride + piece * 16, from + (i64)at_most(row, out - 1) * in * 2 + piece * 16, row < out);
+    }
+  }
+  copy_async_mark();
+}
+
+template <int Tiles>
+DEVICE void clear(float (&c)[2][Tiles][4]) {
+  UNROLL
+  for (int m = 0; m < 2; ++m) {
+    UNROLL
+    for (int n = 0; n < Tiles; ++n) {
+      UNROLL
+      for (int i = 0; i < 4; ++i) c[m][n][i] = 0.0f;
+    }
+  }
+}
+
+// c += 32 rows of `left` from here on times 32 inputs of Tiles * 8 rows of `right`.
+template <int Tiles>
+DEVICE void multiply(float (&c)[2][Tiles][4], const u8* left, int left_stride, const u8* right, int lane) {
+  const u8* const a_row = left + lane % 16 * left_stride + lane / 16 * 16;
+  const u8* const b_row = right + (lane % 8 + lane / 16 * 8) * chunk_stride + lane / 8 % 2 * 16;
+  UNROLL
+  for (int k = 0; k < chunk / 16; ++k) {
+    u32 a[2][4];
+    load_matrices(a[0], a_row + k * 32);
+    load_matrices(a[1], a_row + 16 * left_stride + k * 32);
+    UNROLL
+    for (int n = 0; n < Tiles; n += 2) {
+      u32 b[4];
+      load_matrices(b, b_row + n * 8 * chunk_stride + k * 32);
+      UNROLL
+      for (int m = 0; m < 2; ++m) {
+        UNROLL
+        for (int half = 0; half < 2; ++half) {
+          if constexpr (NARROW == fp16) multiply_halves(c[m][n + half], a[m], b[2 * half], b[2 * half + 1]);
+          else multiply_bfloats(c[m][n + half], a[m], b[2 * half], b[2 * half + 1]);
+        }
+      }
+    }
+  }
+}
+
+// Layer by layer; `first` is the first of the block's rows.
+template <int Layer>
+DEVICE void run_layers(const Hashed::Feature& feature, i64 first) {
+  constexpr int in = up_to(width(Layer), chunk), out = width(Layer + 1), own = columns_of(Layer) / warps_across, tiles = own / 8;
+  constexpr bool last = Layer + 1 == LAYERS;
+  const int lane = thread_index() % 32, warp = thread_index() / 32;
+  const int row = warp % warps_down * 32, column = warp / warps_down * own;
+  u8* const inputs = shared_memory() + vectors_at + (Layer + 1) % 2 * vector_bytes;
+  u8* const outputs = shared_memory() + vectors_at + Layer % 2 * vector_bytes;
+  float c[2][tiles][4];
+  clear<tiles>(c);
+  begin_weights<Layer>(feature, 0);
+  for (int at = 0; at * chunk < in; ++at) {
+    begin_weights<Layer>(feature, at + 1);
+    if (Layer == 0) make_codes(feature, at * chunk);
+    copy_async_wait<1>();
+    sync_block();
+    const u8* const left = Layer == 0 ? shared_memory() + codes_at + row * chunk_stride : inputs + row * vector_stride + at * chunk * 2;
+    const u8* const right = shared_memory() + weights_in_shared + at % 2 * weight_bytes + column * chunk_stride;
+    multiply<tiles>(c, left, Layer == 0 ? chunk_stride : vector_stride, right, lane);
+    sync_block();
+  }
+  copy_async_wait<0>();
+  UNROLL
+  for (int m = 0; m < 2; ++m) {
+    UNROLL
+    for (int n = 0; n < tiles; ++n) {
+      const int j = column + n * 8 + lane % 4 * 2;
+      float bias[2], x[2];
+      UNROLL
+      for (int i = 0; i < 2; ++i) bias[i] = j + i < out ? load_float(feature.parameters + biases_at(Layer) + (j + i) * 4) : 0.0f;
+      UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int r = row + m * 16 + half * 8 + lane / 4;
+        UNROLL
+        for (int i = 0; i < 2; ++i) {
+          x[i] = j + i < out ? activate(activation(Layer), c[m][n][half * 2 + i] + bias[i]) : 0.0f;
+          if (last && BATCH_NORM && j + i < out) {
+            const u8* const norm = feature.parameters + norm_at() + (j + i) * 4;
+            x[i] = multiply_add(x[i], load_float(norm), load_float(norm + up_to(out, 4) * 4));
+          }
+        }
+        // What lies behind a layer's outputs is zero up to the next layer's last input.
+        if constexpr (!last) {
+          if (j < up_to(out, chunk)) store_shared_raw(outputs + r * vector_stride + j * 2, Raw<4>{{pack(x[0], x[1])}});
+        } else if (first + r < feature.count && j < out) {
+          Out::template put<out, 2>(feature.out + (first + r) * feature.out_stride, j, x);
+        }
+      }
+    }
+  }
+  // Columns between the ones computed here and the next layer's last input.
+  if constexpr (!last && columns_of(Layer) < up_to(out, chunk)) {
+    constexpr int rest = (up_to(out, chunk) - columns_of(Layer)) / 2;
+    for (int i = thread_index(); i < ROWS * rest; i += THREADS) {
+      store_shared_raw(outputs + i / rest * vector_stride + (columns_of(Layer) + i % rest * 2) * 2, Raw<4>{{0}});
+    }
+  }
+  sync_block();
+  if constexpr (!last) run_layers<Layer + 1>(feature, first);
+}
+
+KERNEL(hashed, Hashed, THREADS, MIN_BLOCKS) {
+  int at = 0;
+  for (int i = 1; i < FEATURES; ++i) at += call.feature[i].first_block <= (i32)block_index() ? 1 : 0;
+  const Hashed::Feature& feature = call.feature[at];
+  const i64 first = (i64)((i32)block_index() - feature.first_block) * ROWS;
+  for (int row = thread_index(); row < ROWS; row += THREADS) {
+    const i64 id = load_index(feature.ids + first + row, first + row < feature.count);
+    store_shared_raw(shared_memory() + row * 4, Raw<4>{{(u32)((u64)id % feature.prime)}});
+  }
+  sync_block();
+  run_layers<0>(feature, first);
+}

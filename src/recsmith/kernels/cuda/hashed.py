@@ -1,0 +1,188 @@
+"""Rows of deep hash embeddings (DHE): hashes, codes and the whole decoder in one launch over all features."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsmith.spec import CapacityError, Dhe, UnavailableError
+
+from .call import IndexType, OutputType
+from .gathering import OUTPUTS, fitting, output_piece
+from .program import Launch, Program
+
+Operand = Literal["fp16", "bf16"]
+Parameters = Mapping[str, NDArray[np.generic]]
+
+# The epsilon of torch's batch norm, which the published decoder uses.
+EPSILON = 1e-5
+_ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "mish": 3}
+_TRANSFORMS = {"uniform": 0, "gaussian": 1}
+_THREADS = 256
+_CHUNK = 32
+_CHUNK_STRIDE = 2 * _CHUNK + 16
+_MOST_HASH = 1 << 31
+_MOST_SHARED_BYTES = 227 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class HashedRows:
+    """Rows to compute for one feature.
+
+    Attributes:
+        ids: address of `count` ids; each yields a row, so duplicates are best taken out before.
+        parameters: address of what `packed_decoder` gave, a multiple of 16.
+        out: address of the first row.
+        prime, buckets: of the hash; all else is common to the features of a launch.
+    """
+
+    ids: int
+    count: int
+    parameters: int
+    out: int
+    out_stride_bytes: int
+    prime: int
+    buckets: int
+
+
+def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand = "bf16") -> NDArray[np.uint8]:
+    """Hash parameters, weights, biases and norm as the kernel reads them, to be put on the GPU once.
+
+    Args:
+        parameters: by their own names, as `Weights.of` gives them.
+        operand: the format in which codes and weights are multiplied; sums are float32.
+
+    Raises:
+        UnavailableError: hashes need more than 31 bits.
+    """
+    _check_hash(dhe)
+    a, b = (np.asarray(parameters[name], np.uint64) for name in "ab")
+    hashes = (a, (a << np.uint64(32)) // np.uint64(dhe.prime), b)
+    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % _CHUNK)) for one in hashes]
+    for layer in range(len(dhe.hidden) + 1):
+        weight = np.asarray(parameters[f"{layer}.weight"], np.float32)
+        parts.append(_narrow(np.pad(weight, ((0, 0), (0, -weight.shape[1] % _CHUNK))), operand))
+        parts.append(_fours(np.asarray(parameters[f"{layer}.bias"], np.float32)))
+    if dhe.batch_norm:
+        parts += [_fours(part) for part in _scale_and_shift(parameters)]
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint8).reshape(-1) for part in parts])
+
+
+def decode(
+    dhe: Dhe,
+    dim: int,
+    features: Sequence[HashedRows],
+    *,
+    operand: Operand = "bf16",
+    output: OutputType = "fp32",
+    index: IndexType = "int64",
+    rows: int = 0,
+) -> Launch:
+    """The launch that computes the rows of all `features`, whose DHE differ in parameters, prime and buckets only.
+
+    Source: [MPREC] B2 for what is computed; one launch, codes made beside the weights they meet: ours.
+
+    Args:
+        rows: that a block computes, 32, 64 or 128: more read the weights less often, fewer use more multiprocessors. 0
+            takes the most whose sums fit the registers.
+
+    Raises:
+        CapacityError: a layer is wider than registers or shared memory allow, or there are too many features.
+        UnavailableError: hashes need more than 31 bits.
+        InputError: outputs split their elements.
+    """
+    _check_hash(dhe)
+    widths = dhe.widths(dim)
+    chosen = rows or _most_rows(widths)
+    shared_bytes = _shared_bytes(widths, chosen)
+    if chosen == 0 or shared_bytes > _MOST_SHARED_BYTES:
+        problem = f"a decoder of widths {widths} takes more registers or shared memory than a block has"
+        raise CapacityError("decode", problem, "Use narrower hidden layers.")
+    places = [place for one in features for place in (one.out, one.out_stride_bytes)]
+    constants = (
+        ("INDEX", {"int32": "i32", "int64": "i64"}[index]),
+        ("FEATURES", str(len(features))),
+        ("THREADS", str(_THREADS)),
+        ("ROWS", str(chosen)),
+        ("LAYERS", str(len(widths) - 1)),
+        ("WIDTHS", ", ".join(map(str, widths))),
+        ("ACTIVATIONS", ", ".join(str(_ACTIVATIONS[name]) for name in dhe.activations())),
+        ("TRANSFORM", str(_TRANSFORMS[dhe.transform])),
+        ("BATCH_NORM", str(int(dhe.batch_norm))),
+        ("NARROW", str(OUTPUTS[operand])),
+        ("OUTPUT", str(OUTPUTS[output])),
+        ("OUTPUT_PIECE", str(output_piece(places, output))),
+        ("SHARED_BYTES", str(shared_bytes)),
+        ("MIN_BLOCKS", str(2 if _fits_twice(widths, chosen) else 1)),
+    )
+    arguments, blocks = b"", 0
+    for one in features:
+        if max(one.prime, one.buckets) >= _MOST_HASH:
+            _check_hash(Dhe(k=dhe.k, prime=one.prime, buckets=one.buckets))
+        by_buckets = (1 << 32) // one.buckets
+        arguments += struct.pack("<QQQqq", one.ids, one.parameters, one.out, one.out_stride_bytes, one.count)
+        arguments += struct.pack("<IIIi", one.prime, one.buckets, by_buckets, blocks)
+        blocks += ceil(one.count / chosen)
+    program = Program("hashed.cu", "hashed", constants)
+    return Launch(program, blocks, _THREADS, fitting(arguments, len(features)), shared_bytes)
+
+
+def _check_hash(dhe: Dhe) -> None:
+    if max(dhe.prime, dhe.buckets) >= _MOST_HASH:
+        problem = f"hashes of prime {dhe.prime} and {dhe.buckets} buckets need more than 31 bits"
+        raise UnavailableError("decode", problem, "Choose a prime below 2^31, or compute these rows on the CPU.")
+
+
+def _columns(width: int, rows: int) -> int:
+    across = (_THREADS // 32) // (rows // 32)
+    return -(-width // (across * 16)) * across * 16
+
+
+def _most_rows(widths: Sequence[int]) -> int:
+    """The most rows whose sums a thread holds in 128 registers; 0 when not even 32 fit."""
+    for rows in (128, 64, 32):
+        sums_fit = all(_columns(width, rows) * rows <= 128 * _THREADS for width in widths[1:])
+        if sums_fit and _shared_bytes(widths, rows) <= _MOST_SHARED_BYTES:
+            return rows
+    return 0
+
+
+def _fits_twice(widths: Sequence[int], rows: int) -> bool:
+    """Whether two blocks fit a multiprocessor: one then makes codes while the other multiplies."""
+    few_sums = all(_columns(width, rows) * rows <= 64 * _THREADS for width in widths[1:])
+    return few_sums and 2 * _shared_bytes(widths, rows) <= _MOST_SHARED_BYTES
+
+
+def _shared_bytes(widths: Sequence[int], rows: int) -> int:
+    """What hashed.cu adds up: ids, codes, two chunks of weights, two layers' vectors."""
+    if rows == 0:
+        return 0
+    weights = max(_columns(width, rows) for width in widths[1:]) * _CHUNK_STRIDE
+    hidden = max(widths[1:-1], default=0)
+    vectors = rows * (ceil(hidden / _CHUNK) * _CHUNK * 2 // 16 | 1) * 16
+    return rows * 4 + rows * _CHUNK_STRIDE + 2 * weights + (2 * vectors if len(widths) > 2 else 0)
+
+
+def _narrow(values: NDArray[np.float32], operand: Operand) -> NDArray[np.generic]:
+    if operand == "fp16":
+        return values.astype(np.float16)
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _fours(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.pad(values, (0, -len(values) % 4))
+
+
+def _scale_and_shift(parameters: Parameters) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    weight, bias, mean, variance = (
+        parameters[f"norm.{part}"].astype(np.float64) for part in ("weight", "bias", "mean", "variance")
+    )
+    scale = weight / np.sqrt(variance + EPSILON)
+    return scale.astype(np.float32), (bias - mean * scale).astype(np.float32)
