@@ -33,6 +33,8 @@ DEVICE i32 shuffle(i32 x, int lane) { return __shfl_sync(~0u, x, lane); }
 DEVICE float shuffle_xor(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
 DEVICE i32 shuffle_xor(i32 x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
 
+DEVICE bool any_of_warp(bool x) { return __any_sync(~0u, x); }
+
 DEVICE float as_float(u32 x) { return __uint_as_float(x); }
 DEVICE u32 as_word(float x) { return __float_as_uint(x); }
 DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
@@ -157,6 +159,9 @@ DEVICE void store_shared_raw(void* at, Raw<Bytes> x) {
 // arrived after the wait.
 DEVICE void copy_async(void* to, const void* from, bool wanted) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SHARED_ADDRESS(to)), "l"(from), "r"(wanted ? 16 : 0) : "memory");
+}
+DEVICE void copy_async(void* to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SHARED_ADDRESS(to)), "l"(from) : "memory");
 }
 DEVICE void copy_async_mark() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // All but the last `Pending` marks.

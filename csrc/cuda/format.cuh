@@ -7,9 +7,9 @@
 #define PAST 0
 #endif
 
-enum RowType : int { fp32 = 0, fp16 = 1, bf16 = 2, int8 = 3, int4 = 4 };
+enum RowType : int { fp32 = 0, fp16 = 1, bf16 = 2, int8_codes = 3, int4_codes = 4 };
 
-DEVICE constexpr int bits_of(int type) { return type == fp32 ? 32 : type == int8 ? 8 : type == int4 ? 4 : 16; }
+DEVICE constexpr int bits_of(int type) { return type == fp32 ? 32 : type == int8_codes ? 8 : type == int4_codes ? 4 : 16; }
 DEVICE constexpr int at_most(int x, int y) { return x < y ? x : y; }
 
 // How vectors are written: their number format, and the most bytes that are aligned everywhere.

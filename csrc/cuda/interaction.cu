@@ -1,6 +1,7 @@
 // Look-up and dot interaction in one: a warp gathers the vectors of a sample into shared memory, multiplies them, and writes
 // the bottom MLP's output and the products. Vectors never go to memory.
-//   copied:  rows whose stored elements are what is multiplied go straight to shared memory, all of a sample in flight at once
+//   copied:  rows whose stored elements are what is multiplied go straight to shared memory, all of a sample in flight at once;
+//            the bottom MLP's output too, if it is what goes out
 //   others:  several rows at a time through registers, summed, scaled and converted on the way
 #include "bag.cuh"
 #include "tile.cuh"
@@ -16,7 +17,7 @@ struct Interaction {
 };
 
 using Out = Output<OUTPUT, OUTPUT_PIECE>;
-using Sample = Tile<VECTORS, DIM, OPERAND, Out, COLUMNS, SELF_TERMS>;
+using Sample = Tile<VECTORS, DIM, OPERAND, Out, COLUMNS, SELF_TERMS, BOTTOM_COPIED>;
 static_assert(Sample::size == TILE_BYTES, "the host has another idea of a tile");
 
 // Copied rows: lane i knows the features i, i + 32 ..; what it must know of them stays in its registers.
@@ -29,6 +30,7 @@ struct Copied {
   const u8* rows[slots];
   i64 stride[slots], count[slots], padding[slots], first[slots];
   i64 id[slots];
+  bool numbered[slots];  // rows are samples' own; there are no ids
 
   DEVICE void begin(const Interaction& call, int lane) {
     UNROLL
@@ -37,19 +39,22 @@ struct Copied {
       const Feature& feature = call.feature[at];
       rows[s] = feature.rows, stride[s] = feature.stride, count[s] = feature.count, padding[s] = feature.padding;
       first[s] = (i64)feature.number * call.ids.batch;
+      numbered[s] = feature.mode == identity;
     }
   }
 
   DEVICE void read_ids(const Interaction& call, i64 sample, int lane) {
     UNROLL
     for (int s = 0; s < slots; ++s) {
-      id[s] = load_index(call.ids.values + first[s] + sample, s * 32 + lane < COPIED && sample < call.ids.batch);
+      id[s] = load_index(call.ids.values + first[s] + sample, !numbered[s] && s * 32 + lane < COPIED && sample < call.ids.batch);
+      if (numbered[s]) id[s] = sample;
     }
   }
 
   // Begins to copy the rows of the ids that were read.
   DEVICE void copy(const Interaction& call, const Sample& tile, i64 sample, int lane) const {
     u64 from[slots];
+    bool missing = false;
     UNROLL
     for (int s = 0; s < slots; ++s) {
       i64 row = id[s];
@@ -57,19 +62,30 @@ struct Copied {
         row = outside(call.ids, call.feature[s * 32 + lane], row, first[s] + sample, true);
       }
       from[s] = row < 0 || row == padding[s] ? 0 : (u64)(rows[s] + row * stride[s]);
+      missing |= from[s] == 0 && s * 32 + lane < COPIED;
     }
+    if (any_of_warp(missing)) copy_rows<false>(call, tile, from, lane);
+    else copy_rows<true>(call, tile, from, lane);
+    copy_async_mark();
+  }
+
+  // Zeros for rows without an address; with `All` there are none.
+  template <bool All>
+  static DEVICE void copy_rows(const Interaction& call, const Sample& tile, const u64 (&from)[slots], int lane) {
     const int piece = lane % lanes;
     UNROLL
     for (int at = 0; at < COPIED; at += together) {
       const int mine = at + lane / lanes;
       const u64 row = shuffle(from[at / 32], mine % 32);
-      u8* const to = tile.row(call.place[at_most(mine, COPIED - 1)]);
+      u8* const to = tile.row(PLACES_FROM >= 0 ? PLACES_FROM + mine : call.place[at_most(mine, COPIED - 1)]);
       UNROLL
       for (int k = 0; k < pieces; k += lanes) {
-        if (mine < COPIED && k + piece < pieces) copy_async(to + (k + piece) * 16, (const u8*)row + (k + piece) * 16, row != 0);
+        if ((COPIED % together != 0 && mine >= COPIED) || (pieces % lanes != 0 && k + piece >= pieces)) continue;
+        const u8* const source = (const u8*)row + (k + piece) * 16;
+        if (All) copy_async(to + (k + piece) * 16, source);
+        else copy_async(to + (k + piece) * 16, source, row != 0);
       }
     }
-    copy_async_mark();
   }
 };
 

@@ -9,7 +9,7 @@ template <int Type, int Dim, int Piece, int Lanes, int Single, int Weighted, int
 struct Recipe {
   static constexpr int type = Type, dim = Dim, piece = Piece, lanes = Lanes;
   static constexpr bool single = Single, weighted = Weighted, far = Far;
-  static constexpr bool quantised = Type == int8 || Type == int4;
+  static constexpr bool quantised = Type == int8_codes || Type == int4_codes;
   static constexpr int header = quantised ? 4 : 0;
   static constexpr int elements = Piece * 8 / bits_of(Type);                     // of a piece
   static constexpr int pieces = (Dim * bits_of(Type) + 8 * Piece - 1) / (8 * Piece);  // of a row
@@ -52,7 +52,7 @@ DEVICE float element(const Raw<R::piece>& raw, int i) {
   if constexpr (R::type == fp32) return as_float(raw.word[i]);
   if constexpr (R::type == fp16) return i & 1 ? half_high(raw.word[i / 2]) : half_low(raw.word[i / 2]);
   if constexpr (R::type == bf16) return i & 1 ? bfloat_high(raw.word[i / 2]) : bfloat_low(raw.word[i / 2]);
-  if constexpr (R::type == int8) return code_value(raw.word[i / 4] >> 8 * (i % 4) & 0xFF);
+  if constexpr (R::type == int8_codes) return code_value(raw.word[i / 4] >> 8 * (i % 4) & 0xFF);
   return code_value(raw.word[i / 8] >> 4 * (i % 8) & 0xF);
 }
 

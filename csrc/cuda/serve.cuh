@@ -9,7 +9,7 @@
 using Out = Output<OUTPUT, OUTPUT_PIECE>;
 
 // Bags of more turns than this are shared by the block.
-constexpr int most_turns = 16;
+[[maybe_unused]] constexpr int most_turns = 16;
 
 #ifdef FEATURES
 // The feature that a block belongs to: the last one whose first block is not beyond it.

@@ -7,7 +7,8 @@ DEVICE constexpr int up_to(int x, int multiple) { return (x + multiple - 1) / mu
 DEVICE constexpr int pairs_before(int row, bool self) { return self ? row * (row + 1) / 2 : row * (row - 1) / 2; }
 
 // The vectors of a sample in shared memory, rows of Vectors x Dim elements, and the products before they go out.
-template <int Vectors, int Dim, int Operand, class Out, int Columns, bool Self>
+// With `First` vector 0 goes out from here, too: it is stored as outputs are.
+template <int Vectors, int Dim, int Operand, class Out, int Columns, bool Self, bool First>
 struct Tile {
   static constexpr bool narrow = Operand != fp32;
   static constexpr int bytes = narrow ? 2 : 4;
@@ -18,8 +19,8 @@ struct Tile {
   static constexpr int pairs = pairs_before(Vectors, Self);
   static constexpr int products_bytes = up_to((Columns - Dim) * Out::bytes, 16);
   // Products may take the place of vectors that they were made of, unless what is behind a row must stay zero.
-  static constexpr bool overlaid = columns == Dim && products_bytes <= Vectors * stride;
-  static constexpr int products_at = overlaid ? 0 : rows * stride;
+  static constexpr bool overlaid = columns == Dim && products_bytes <= (Vectors - 1) * stride;
+  static constexpr int products_at = overlaid ? stride : rows * stride;
   static constexpr int size = rows * stride + (overlaid ? 0 : products_bytes);
 
   using Put = Output<Operand, 16, true>;
@@ -49,8 +50,16 @@ struct Tile {
     sync_warp();
   }
 
-  // Columns [Dim, Columns) of the sample's output.
+  // Columns [Dim, Columns) of the sample's output, or all of them.
   DEVICE void write(u8* out, int lane) const {
+    if constexpr (First) {
+      constexpr int vector = at_most(Out::largest * Out::bytes, (Dim * bytes) & -(Dim * bytes));
+      UNROLL
+      for (int at = 0; at < Dim * bytes; at += 32 * vector) {
+        const int own = at + lane * vector;
+        if (own < Dim * bytes) Out::store(out + own, load_shared<vector>(base + own, true));
+      }
+    }
     constexpr int total = (Columns - Dim) * Out::bytes, whole = Out::largest * Out::bytes;
     constexpr int piece = at_most(whole, (Dim * Out::bytes) & -(Dim * Out::bytes));
     for (int at = lane * piece; at + piece <= total; at += 32 * piece) {

@@ -61,6 +61,12 @@ inline i32 shuffle(i32 x, int lane) { return exchanged(x, lane); }
 inline float shuffle_xor(float x, int mask) { return exchanged(x, static_cast<int>(emulated::lane()) ^ mask); }
 inline i32 shuffle_xor(i32 x, int mask) { return exchanged(x, static_cast<int>(emulated::lane()) ^ mask); }
 
+inline bool any_of_warp(bool x) {
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane) any |= exchanged(x ? 1 : 0, lane) != 0;
+  return any;
+}
+
 inline float as_float(u32 x) { float y; std::memcpy(&y, &x, 4); return y; }
 inline u32 as_word(float x) { u32 y; std::memcpy(&y, &x, 4); return y; }
 inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
@@ -153,6 +159,7 @@ inline void copy_async(void* to, const void* from, bool wanted) {
   if (!wanted) std::memset(to, 0, 16);
   else if (touchable("copied from outside of memory", from, 16)) std::memcpy(to, from, 16);
 }
+inline void copy_async(void* to, const void* from) { copy_async(to, from, true); }
 inline void copy_async_mark() {}
 template <int Pending>
 void copy_async_wait() {}

@@ -79,7 +79,7 @@ def interact(
     chosen = tuning or InteractionTuning()
     dim = _dim(vectors)
     wanted = columns or dim + pairs(len(vectors), self_terms=self_terms)
-    order, copied, runs = _order(vectors, ids, operand, chosen)
+    order, copied, runs = _order(vectors, ids, operand, output, chosen)
     element = ELEMENT_BYTES[output]
     tile = _tile_bytes(len(vectors), dim, operand, (wanted - dim) * element)
     warps = _warps(tile, chosen.warps)
@@ -93,6 +93,8 @@ def interact(
         ("COLUMNS", str(wanted)),
         ("SELF_TERMS", str(int(self_terms))),
         ("COPIED", str(copied)),
+        ("PLACES_FROM", str(order[0] if order[:copied] == [*range(order[0], order[0] + copied)] else -1)),
+        ("BOTTOM_COPIED", str(int(0 in order[:copied]))),
         ("RUNS", " ".join(run.recipe.macro("RUN", run.first, run.count, run.how) for run in runs)),
         ("ROWS_IN_FLIGHT", str(chosen.rows_in_flight)),
         ("THREADS", str(warps * WARP)),
@@ -133,7 +135,7 @@ def _dim(vectors: Sequence[Vectors]) -> int:
 
 
 def _order(
-    vectors: Sequence[Vectors], ids: Ids, operand: OutputType, tuning: InteractionTuning
+    vectors: Sequence[Vectors], ids: Ids, operand: OutputType, output: OutputType, tuning: InteractionTuning
 ) -> tuple[list[int], int, list[_Run]]:
     """Places of vectors in the kernel's order, how many of them are copied, and runs of the others.
 
@@ -143,7 +145,10 @@ def _order(
 
     def key(at: int) -> tuple[bool, Recipe, int, float]:
         one, recipe = vectors[at], recipes[at]
-        return at == 0 or not _copied(one, recipe, operand), recipe, _how(one, recipe, tuning), -one.bag
+        copied = _copied(one, recipe, operand) and (at > 0 or (one.mode == "identity" and output == operand))
+        if copied:  # In the order of products, so that places need not be looked up.
+            return False, recipes[0], 0, 0.0
+        return True, recipe, _how(one, recipe, tuning), -one.bag
 
     order = sorted(range(len(vectors)), key=key)
     copied = sum(not key(at)[0] for at in order)
@@ -163,9 +168,9 @@ def _how(one: Vectors, recipe: Recipe, tuning: InteractionTuning) -> int:
 
 
 def _copied(one: Vectors, recipe: Recipe, operand: OutputType) -> bool:
-    """Whether stored rows are what is multiplied, in whole pieces. The bottom output has to go out as well."""
+    """Whether stored rows are what is multiplied, in whole pieces."""
     whole = recipe.piece == 16 and recipe.dim * ELEMENT_BYTES[operand] % 16 == 0
-    return recipe.single and not recipe.weighted and one.mode != "identity" and recipe.dtype == operand and whole
+    return recipe.single and not recipe.weighted and recipe.dtype == operand and whole
 
 
 def _tile_bytes(vectors: int, dim: int, operand: OutputType, products_bytes: int) -> int:
@@ -175,7 +180,7 @@ def _tile_bytes(vectors: int, dim: int, operand: OutputType, products_bytes: int
     stride = (columns * ELEMENT_BYTES[operand] // 16 | 1) * 16
     rows = vectors if operand == "fp32" else ceil(vectors / 16) * 16
     products = ceil(products_bytes / 16) * 16
-    return rows * stride + (0 if columns == dim and products <= vectors * stride else products)
+    return rows * stride + (0 if columns == dim and products <= (vectors - 1) * stride else products)
 
 
 def _warps(tile_bytes: int, most: int) -> int:

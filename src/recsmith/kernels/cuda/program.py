@@ -83,7 +83,7 @@ def _with_includes(name: str, seen: set[str]) -> str:
     if name in seen:
         return ""
     seen.add(name)
-    return _INCLUDE.sub(lambda found: _with_includes(found.group(1), seen), _read(name))
+    return _INCLUDE.sub(lambda found: _with_includes(found.group(1), seen), _read(name).replace("#pragma once\n", ""))
 
 
 @cache
