@@ -1,0 +1,26 @@
+"""A pytest plugin that runs the tests of `tests/accel` on the GPU that is here instead of the emulated one.
+
+PYTHONPATH=src:benchmarks/gpu:tests/accel python -m pytest -p on_device tests/accel
+"""
+
+import functools
+
+import emulated
+
+from recsmith.kernels.cuda.device import Device
+
+
+@functools.cache
+def device() -> Device:
+    """The first GPU."""
+    return Device()
+
+
+emulated.device = device
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests of the emulator itself have no place here, nor those that read a GPU's memory as if it were the host's."""
+    kept = [item for item in items if item.path.name not in ("test_emulator.py", "test_bench_gpu.py")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
