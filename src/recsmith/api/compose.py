@@ -22,6 +22,7 @@ from recsmith.spec import (
     Platform,
     Problem,
     Progress,
+    Registry,
     Serving,
     Strategy,
     Weights,
@@ -29,6 +30,9 @@ from recsmith.spec import (
     check,
 )
 from recsmith.strategies import STRATEGIES
+
+MEASURES = Registry("calibration", {"cuda": "recsmith.calibration.cuda:measure"})
+"""What measures platforms that are no processors, by kind."""
 
 
 def load(source: str | Path, **options: Any) -> tuple[Model, Weights]:
@@ -63,8 +67,14 @@ def measure(platform: Platform | None = None, **options: Any) -> Platform:
     computing rows and MLPs costs is measured too.
 
     Args:
-        options: `budget_s`, `progress`; see `recsmith.calibration.measure`.
+        options: `budget_s`, `progress`; see `recsmith.calibration.measure`, for a GPU `recsmith.calibration.cuda`.
+
+    Raises:
+        UnavailableError: it is not this machine.
     """
+    if platform is not None and platform.kind in MEASURES.names():
+        measured: Platform = MEASURES[platform.kind](platform, **options)
+        return measured
     from recsmith.calibration import measure as calibrate
     from recsmith.executor import compile as bind
     from recsmith.executor.timing import mlp_of, rows_of

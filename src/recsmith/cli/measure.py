@@ -17,19 +17,29 @@ if TYPE_CHECKING:
 
     from recsmith.spec import Memory, Platform
 
+_FEW_CORES = 64
+
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")]
 Budget = Annotated[str, typer.Option(metavar="TIME", help="How long it may take at most, such as 30s.")]
 
+Kind = Annotated[str, typer.Option("--platform", "-p", metavar="NAME", help="`cpu`, or `cuda` for the GPU.")]
+
 
 def run(
-    output: Target = Path("machine.json"), budget: Budget = "60s", *, as_json: Json = False, quiet: Quiet = False
+    output: Target = Path("machine.json"),
+    budget: Budget = "60s",
+    platform: Kind = "cpu",
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure this machine: reads by row size, cache level, active cores and page size; hand-over and call costs."""
     from recsmith import api
 
     out = Output(as_json, quiet)
     with out.progress() as progress:
-        machine = api.measure(budget_s=parse_seconds(budget), progress=progress)
+        here = api.platform(platform)
+        machine = api.measure(here, budget_s=parse_seconds(budget), progress=progress)
     machine.save(output)
     out.say(f"wrote {output}")
     out.result(machine, lambda console: _render(console, machine))
@@ -37,7 +47,7 @@ def run(
 
 def _render(console: Console, machine: Platform) -> None:
     lines = grid("memory", "kind", ">size", ">cores", ">ns a 64 B row", ">read GB/s a core", "")
-    for memory in machine.memories:
+    for memory in _different(machine):
         gather, read = _best(memory, "gather", 64), _best(memory, "read", 0)
         lines.add_row(
             memory.id,
@@ -59,6 +69,13 @@ def _render(console: Console, machine: Platform) -> None:
         console.print(
             f"{one.precision} with {one.active_cores} of the cores: {rates} ({mark('measured')})", markup=False
         )
+
+
+def _different(machine: Platform) -> list[Memory]:
+    """All memories, but of those that each of many cores has for itself only the first core's."""
+    first = {id for core in machine.cores[:1] for id in core.memories}
+    many = len(machine.cores) > _FEW_CORES
+    return [m for m in machine.memories if not many or len(m.cores) > 1 or m.id in first]
 
 
 def _best(memory: Memory, access: str, row_bytes: int) -> float | None:
