@@ -61,6 +61,14 @@ def test_look_up_and_interaction(world, dtype):
     assert names == ["recsmith", "torch+bmm", "torch+compiled", "torch_fused+bmm", "torch_fused+compiled"]
 
 
+def test_a_plan_with_tables_in_shared_memory(world):
+    wanted = options(
+        workload="small84_25mb", dim=32, batch=40, planner="symmetric", strategies=("l1",), max_bytes=60_000
+    )
+    record = run_gpu_lookup(wanted, world=world)
+    assert record.plan.placements == {"l1": 84}
+
+
 def test_a_rival_that_rounds_what_is_asked_for_in_full_is_missing(world):
     wanted = options(workload="mlperf_dlrm_v2", batch=3, against=("torch",), output="fp32")
     record = run_gpu_lookup(wanted, world=world)

@@ -1,6 +1,7 @@
 """Plans bound to a GPU, on the emulated one: the executor, the kernels and every driver call, but no speed."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from recsmith.spec import (
     FormatError,
     IdRangeError,
     InputError,
+    Interval,
     Jagged,
     Model,
     PlanError,
+    Shard,
     Table,
     UnavailableError,
     Weights,
@@ -157,15 +160,85 @@ def test_graphs_are_kept_up_to_a_number():
         assert len(executable._recorded) == KEPT_FORMS
 
 
+def replanned(model, change, batch=8):
+    """A plan whose placements are changed."""
+    plan = planned(model, batch)
+    stage = plan.buckets[0].stages[0]
+    placements = tuple(each for placement in stage.placements for each in change(placement))
+    return replace(plan, buckets=(replace(plan.buckets[0], stages=(replace(stage, placements=placements),)),))
+
+
+def pooled_cases():
+    cases = [*corner_cases("fp16"), random_case(3, features=5, batch=9), random_case(8, features=6, batch=140)]
+    return [case for case in cases if all(f.pooling != "none" for f in case.model.features)]
+
+
+FLOWS = {
+    "kept by all": lambda p: [replace(p, strategy="l1")],
+    "kept by one": lambda p: [replace(p, strategy="l1", cores=p.cores[5:6])],
+    "streamed": lambda p: [replace(p, strategy="gm_ub")],
+    "half kept by few, half by others": lambda p: [
+        replace(p, strategy="l1", cores=p.cores[:3], samples=Interval(Fraction(0), Fraction(1, 2))),
+        replace(p, strategy="l1", cores=p.cores[3:4], samples=Interval(Fraction(1, 2), Fraction(1))),
+    ],
+    "hot rows kept": lambda p: (
+        [replace(p, strategy="l1")]
+        if p.shard.rows < 2
+        else [
+            replace(p, strategy="l1", shard=Shard(p.shard.table, 0, p.shard.rows // 2), reduce="add"),
+            replace(p, shard=Shard(p.shard.table, p.shard.rows // 2, p.shard.rows), reduce="add"),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_tables_in_shared_memory_and_streamed_through_it(flow):
+    for case in pooled_cases():
+        if case.name in ("EMPTY_BATCH", "CHUNKED_TABLE"):
+            continue
+        plan = replanned(case.model, FLOWS[flow], max(case.ids.batch, 1))
+        with compile(case.model, plan, case.weights, platform=PLATFORM, device=device()) as executable:
+            looked = executable.lookup(case.ids)
+            agree(case, looked.pooled, looked.sequences)
+
+
+def test_tables_from_global_memory_beside_kept_ones():
+    case = random_case(11, features=6, batch=37)
+    kept = {f.name for f in case.model.features if f.pooling != "none"}
+    names = sorted(kept)[::2]
+    plan = replanned(case.model, lambda p: [replace(p, strategy="l1" if p.feature in names else "gm")], 37)
+    with compile(case.model, plan, case.weights, platform=PLATFORM, device=device()) as executable:
+        looked = executable.lookup(case.ids)
+        agree(case, looked.pooled, looked.sequences)
+
+
+def test_rows_cut_in_the_middle_are_refused_where_they_are_kept():
+    case = single("CUT", [[1]])
+
+    def cut(p):
+        return [
+            replace(p, shard=Shard("t", 0, 20), reduce="add"),
+            replace(p, strategy="l1", shard=Shard("t", 20, 50), reduce="add"),
+        ]
+
+    plan = replanned(case.model, cut)
+    with (
+        compile(case.model, plan, case.weights, platform=PLATFORM, device=device()) as executable,
+        pytest.raises(UnavailableError, match=r"feature 'f' keeps rows \[20, 50\) of 50 in shared memory"),
+    ):
+        executable.lookup(case.ids)
+
+
 def test_what_no_kernel_serves_is_refused_by_name():
     case = single("FLOW", [[1]])
     plan = planned(case.model)
     stage = plan.buckets[0].stages[0]
-    other = replace(stage, placements=tuple(replace(p, strategy="gm_ub") for p in stage.placements))
+    other = replace(stage, placements=tuple(replace(p, strategy="l1_ub") for p in stage.placements))
     changed = replace(plan, buckets=(replace(plan.buckets[0], stages=(other,)),))
     with (
         compile(case.model, changed, case.weights, platform=PLATFORM, device=device()) as executable,
-        pytest.raises(UnavailableError, match="feature 'f' asks for strategy 'gm_ub', which has no CUDA kernel"),
+        pytest.raises(UnavailableError, match="feature 'f' asks for strategy 'l1_ub', which has no CUDA kernel"),
     ):
         executable.lookup(case.ids)
 

@@ -169,14 +169,16 @@ def _basic(pricer: Pricer, feature: str, cores: int) -> list[Candidate]:
 
 
 def _cuts(pricer: Pricer, feature: str, cores: int, pieces: Mapping[str, int]) -> list[Candidate]:
-    """Powers of two up to `pieces` of each strategy, and all cores. Unpooled features are not cut by rows."""
+    """Powers of two up to `pieces` of each strategy, and all cores. Unpooled features are not cut by rows, nor are
+    others where nobody adds partial sums up.
+    """
     rows = pricer.table(feature).rows
-    pooled = pricer.ops[feature].pooling != "none"
+    cut = "whole-rows" not in pricer.problem.platform.capabilities and pricer.ops[feature].pooling != "none"
     found = []
     for name, most in pieces.items():
         counts = sorted({min(2**i, cores) for i in range(1, (most - 1).bit_length() + 1)})
         found += [Candidate(feature, name, 1, n) for n in counts if n < cores]
-        found += [Candidate(feature, name, n, 1) for n in counts if pooled and n <= rows]
+        found += [Candidate(feature, name, n, 1) for n in counts if cut and n <= rows]
     return found
 
 

@@ -146,7 +146,8 @@ class Platform(Record, frozen=True):
         machine: what identifies it to people and to `compile`: model name, instruction set.
         capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge"), or what sets its
             kind apart: "launched": no core is the caller's, all work is handed over; "hides-latency": a core has
-            so many threads that hints to prefetch are of no use.
+            so many threads that hints to prefetch are of no use; "whole-rows": cores do not add up partial sums of
+            row shards.
         source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.

@@ -29,6 +29,7 @@ class GpuCase:
 
     Args:
         law: `uniform`, `zipf:ALPHA` or `fixed`.
+        cores: ids of the platform's cores.
         sets: of ids; as many as outrun the L2 when 0.
 
     Attributes:
@@ -54,8 +55,9 @@ class GpuCase:
         seed: int = 0,
         *,
         joint: bool = False,
+        cores: tuple[str, ...] = (),
     ) -> None:
-        self.world, self.shape, self.batch, self.law = world, shape, batch, law
+        self.world, self.shape, self.batch, self.law, self.cores = world, shape, batch, law, cores
         torch, model = world.torch, shape.model
         dims = {table.dim for table in model.tables}
         dtypes = {table.format.dtype for table in model.tables}

@@ -39,7 +39,9 @@ class Ours:
         self._case = case
         model = case.shape.model
         bags = {feature.name: float(bag) for feature, bag in zip(model.features, case.bags, strict=True)}
-        self._lookups = Lookups(model, case.stored(), bags | expected_bags(plan.objective), tuning)
+        cores = {core: at for at, core in enumerate(case.cores)}
+        self._lookups = Lookups(model, case.stored(), bags | expected_bags(plan.objective), cores, tuning)
+        self._words: list[Any] = []
         element = 4 if case.output == "fp32" else 2
         self._output = Output(case.out.data_ptr(), element * case.out.stride(0), case.output)
         self._launches = [self._of(plan.bucket(case.batch), case.ids(at)) for at in range(case.sets)]
@@ -51,9 +53,13 @@ class Ours:
     def _of(self, bucket: Bucket, ids: Ids) -> tuple[Launch, ...]:
         case = self._case
         if case.bottom is None:
-            return self._lookups.launches(bucket, ids, self._output)
+            return self._lookups.launches(bucket, ids, self._output, self._put)
         bottom = StoredRows(case.bottom.data_ptr(), case.batch, case.dim, case.dtype, case.row_bytes)
         return (self._lookups.joined(ids, bottom, self._output, operand=case.dtype, columns=case.out.stride(0)),)
+
+    def _put(self, words: bytes) -> int:
+        self._words.append(self._case.world.tensor(list(words), self._case.world.torch.uint8))
+        return int(self._words[-1].data_ptr())
 
     def call(self, at: int) -> Any:
         """[B, columns], in the case's own output."""

@@ -53,6 +53,7 @@ def run_gpu_lookup(
         options.sets,
         options.seed,
         joint=options.fuse == "dot",
+        cores=tuple(core.id for core in platform.cores),
     )
     missing: list[records.Missing] = []
     with ExitStack() as stack:

@@ -52,8 +52,9 @@ def compile(
     check_coverage(plan, problem)
     gpu = device or Device()
     bags = expected_bags(plan.objective)
+    cores = {core.id: at for at, core in enumerate(platform.cores)}
     asked: dict[str, float] = defaultdict(float)
     for feature in model.features:
         asked[feature.table] += bags.get(feature.name, 1.0)
     tables = place_tables(model, weights, gpu, asked, device_bytes=device_bytes, progress=progress)
-    return CudaExecutable(model, plan, gpu, tables, Lookups(model, tables.rows, bags))
+    return CudaExecutable(model, plan, gpu, tables, Lookups(model, tables.rows, bags, cores))

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.kernels.cuda.device import Device, Graph
+from recsmith.kernels.cuda.device import Device, Graph, Memory
 from recsmith.spec import Batch, IdRangeError, InputError, Jagged, Looked, Model, Plan, Prediction
 
 from .forms import Block, Form, form_of
@@ -28,6 +28,13 @@ class _Recorded:
 
     block: Block
     graph: Graph
+    words: tuple[Memory, ...]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for memory in self.words:
+            memory.close()
+        self.block.close()
 
 
 class CudaExecutable:
@@ -101,7 +108,7 @@ class CudaExecutable:
             self._closed = True
             self._device.synchronize(self._stream)
             for recorded in self._recorded.values():
-                recorded.block.close()
+                recorded.close()
             self._recorded.clear()
             self._tables.close()
 
@@ -129,12 +136,18 @@ class CudaExecutable:
     def _record(self, form: Form) -> _Recorded:
         while len(self._recorded) >= KEPT_FORMS:
             _, oldest = self._recorded.popitem(last=False)
-            oldest.block.close()
+            oldest.close()
         block = Block(self._device, form, self.model, self._unpooled)
         start = block.device.address
         sequences = {name: start + at for name, at in block.sequences.items()}
         output = Output(start + block.pooled, 4 * self.model.width, "fp32", sequences)
-        launches = self._lookups.launches(self._plan.bucket(form.batch), block.ids(), output)
+        words: list[Memory] = []
+
+        def put(nbytes: bytes) -> int:
+            words.append(self._device.place(np.frombuffer(nbytes, np.uint8)))
+            return words[-1].address
+
+        launches = self._lookups.launches(self._plan.bucket(form.batch), block.ids(), output, put)
         for launch in launches:
             # Compiled and loaded before recording begins, during which that is not allowed.
             self._device.function(launch.program)
@@ -143,7 +156,7 @@ class CudaExecutable:
             for launch in launches:
                 self._device.run(launch, self._stream)
             block.download(self._device, self._stream)
-        self._recorded[form] = _Recorded(block, graph)
+        self._recorded[form] = _Recorded(block, graph, tuple(words))
         return self._recorded[form]
 
     def _judged(self, block: Block, ids: Jagged) -> int:

@@ -1,12 +1,14 @@
 """A bucket of a plan as launches of kernels.
 
 Where a table lies in global memory, whichever multiprocessors the hardware picks can serve it: all such placements of a
-stage are one launch, which shares the work out evenly, and the cores that a plan names for them bind nothing.
+stage are one launch, which shares the work out evenly, and the cores that a plan names for them bind nothing. They bind
+as soon as a stage keeps tables in shared memory: one block then runs on each multiprocessor and serves what is its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors
@@ -14,8 +16,11 @@ from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.interaction import interact
 from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.program import Launch
-from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
+from recsmith.kernels.cuda.resident import Segment, owners, resident
+from recsmith.kernels.cuda.streamed import streamed
+from recsmith.spec import Bucket, Feature, Interval, Model, Objective, Placement, Stage, UnavailableError
 
+Put = Callable[[bytes], int]
 ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 FAR_BYTES = 4 << 20
 """Tables beyond this are read past the first-level cache, which holds a few hundred kB at most."""
@@ -44,21 +49,27 @@ class Lookups:
     Attributes:
         tables: name to where its rows lie.
         bags: feature to the ids a bag that are expected.
+        cores: id of each core to its number.
         tuning: of look-ups from global memory, instead of what plans say of them.
     """
 
     model: Model
     tables: Mapping[str, StoredRows]
     bags: Mapping[str, float]
+    cores: Mapping[str, int]
     tuning: GatherTuning | None = None
 
-    def launches(self, bucket: Bucket, ids: Ids, output: Output) -> tuple[Launch, ...]:
+    def launches(self, bucket: Bucket, ids: Ids, output: Output, put: Put) -> tuple[Launch, ...]:
         """The launches that write all vectors, one after the other.
+
+        Args:
+            put: copies bytes to the GPU, where they must stay until the launches have run; yields their address, a
+                multiple of 16.
 
         Raises:
             UnavailableError: the plan asks for a data flow that has no CUDA kernel.
         """
-        return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output))
+        return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output, put))
 
     def joined(self, ids: Ids, bottom: StoredRows, output: Output, *, operand: OutputType, columns: int = 0) -> Launch:
         """The launch that writes the top MLP's input: all vectors looked up and multiplied, never written themselves.
@@ -92,13 +103,88 @@ class Lookups:
         wanted = set(names)
         return [self._vectors(f, numbers[f.name], output) for f in self.model.features if f.name in wanted]
 
-    def _stage(self, stage: Stage, ids: Ids, output: Output) -> list[Launch]:
-        _check_flows(stage.placements)
-        names = list(dict.fromkeys(placement.feature for placement in stage.placements))
-        if not names:
-            return []
-        tuning = self.tuning or tuning_of(stage.placements)
-        return [lookup(self.vectors(names, output), ids, output.dtype, tuning)]
+    def _stage(self, stage: Stage, ids: Ids, output: Output, put: Put) -> list[Launch]:
+        by_feature: dict[str, list[Placement]] = defaultdict(list)
+        for placement in stage.placements:
+            by_feature[placement.feature].append(placement)
+        kind = {feature: self._flow(placements) for feature, placements in by_feature.items()}
+        unpooled = {feature.name for feature in self.model.features if feature.pooling == "none"}
+        kept = [feature for feature, flow in kind.items() if flow == "l1"]
+        streams = [feature for feature, flow in kind.items() if flow == "gm_ub"]
+        rows = [feature for feature in kind if kind[feature] == "gm" and (not kept or feature in unpooled)]
+        made = []
+        if rows:
+            tuning = self.tuning or tuning_of(stage.placements)
+            made.append(lookup(self.vectors(rows, output), ids, output.dtype, tuning))
+        if streams:
+            made.append(streamed(self.vectors(streams, output), ids, output.dtype))
+        if kept:
+            owned = {f: placements for f, placements in by_feature.items() if f not in (*rows, *streams)}
+            made.append(self._owned(owned, ids, output, put))
+        return made
+
+    def _owned(self, served: Mapping[str, Sequence[Placement]], ids: Ids, output: Output, put: Put) -> Launch:
+        """The launch in which each multiprocessor serves its own samples, from shared memory where rows are kept."""
+        features = [feature.name for feature in self.model.features if feature.name in served]
+        vectors = self.vectors(features, output)
+        segments: list[list[Segment]] = [[] for _ in self.cores]
+        for at, feature in enumerate(features):
+            kept, shares = self._shares(served[feature])
+            for core, samples in shares:
+                span = samples.samples(ids.batch)
+                if len(span):
+                    segments[self.cores[core]].append(Segment(at, span.start, span.stop, kept))
+        owned = owners(vectors, segments)
+        return resident(vectors, ids, owned, put(owned.words), output.dtype)
+
+    def _shares(self, placements: Sequence[Placement]) -> tuple[int, list[tuple[str, Interval]]]:
+        """Rows kept in shared memory, and which core serves which samples.
+
+        Raises:
+            UnavailableError: rows are cut in another way than into hot ones, kept, and the others.
+        """
+        whole = self.tables[placements[0].shard.table].rows
+        hot = [p for p in placements if p.strategy == "l1"]
+        rest = {(p.cores, p.samples): p.shard for p in placements if p.strategy == "gm"}
+        for placement in hot:
+            shard = placement.shard
+            other = rest.pop((placement.cores, placement.samples), None)
+            cut = other is None and shard.rows != whole
+            if cut or shard.start != 0 or (other is not None and (other.start, other.stop) != (shard.stop, whole)):
+                raise UnavailableError(
+                    "compile",
+                    f"feature '{placement.feature}' keeps rows [{shard.start}, {shard.stop}) of {whole} in shared "
+                    "memory",
+                    "Keep whole tables, or rows from 0 on and the others under 'gm' on the same cores.",
+                )
+        if hot and rest:
+            raise UnavailableError(
+                "compile",
+                f"feature '{hot[0].feature}' keeps rows in shared memory for a part of the samples only",
+                "Serve all samples alike.",
+            )
+        kept = max((p.shard.stop for p in hot), default=0)
+        # Shards in global memory are one: whoever is named first for some samples reads all of the table.
+        first = hot or list({p.samples: p for p in reversed(placements)}.values())
+        return kept, [pair for p in first for pair in zip(p.cores, p.samples.split(len(p.cores)), strict=True)]
+
+    def _flow(self, placements: Sequence[Placement]) -> str:
+        """What serves a feature: `l1` when some of its rows are kept.
+
+        Raises:
+            UnavailableError: a strategy has no CUDA kernel, or not for this feature.
+        """
+        names = {placement.strategy for placement in placements}
+        feature = next(f for f in self.model.features if f.name == placements[0].feature)
+        unknown = sorted(names - {"gm", "l1", "gm_ub"})
+        if unknown or (names != {"gm"} and feature.pooling == "none") or ("gm_ub" in names and len(names) > 1):
+            flow = unknown[0] if unknown else sorted(names - {"gm"})[0]
+            raise UnavailableError(
+                "compile",
+                f"feature '{feature.name}' asks for strategy '{flow}', which has no CUDA kernel for it",
+                "Allow strategy 'gm' (recsmith plan --strategies gm).",
+            )
+        return next((flow for flow in ("l1", "gm_ub") if flow in names), "gm")
 
     def _vectors(self, feature: Feature, number: int, output: Output) -> Vectors:
         rows = self.tables[feature.table]
@@ -138,13 +224,3 @@ def expected_bags(objective: Objective) -> dict[str, float]:
         for access in workload.accesses:
             found[access.feature] = max(found.get(access.feature, 0.0), access.pooling_factor)
     return found
-
-
-def _check_flows(placements: Sequence[Placement]) -> None:
-    for placement in placements:
-        if placement.strategy != "gm":
-            raise UnavailableError(
-                "compile",
-                f"feature '{placement.feature}' asks for strategy '{placement.strategy}', which has no CUDA kernel",
-                "Choose from: gm (recsmith plan --strategies gm).",
-            )
