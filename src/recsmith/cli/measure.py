@@ -66,9 +66,7 @@ def _render(console: Console, machine: Platform) -> None:
     )
     for one in machine.arithmetic:
         rates = f"{1e-9 / one.flop_s:.0f} GFLOP/s and {1e-9 / one.hash_s:.1f} G hashes/s a core"
-        console.print(
-            f"{one.precision} with {one.active_cores} of the cores: {rates} ({mark('measured')})", markup=False
-        )
+        console.print(f"{one.precision} with {one.active_cores} of the cores: {rates} ({mark('measured')})")
 
 
 def _different(machine: Platform) -> list[Memory]:
