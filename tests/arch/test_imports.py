@@ -1,8 +1,12 @@
 """The package starts fast, needs no framework to be imported, and its layers point down."""
 
+import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "pyarrow", "highspy", "numba", "onnxruntime", "pandas", "typer", "rich", "fbgemm_gpu")
@@ -43,3 +47,10 @@ def test_dependencies_point_down():
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert " 0 broken" in run.stdout
+
+
+@pytest.mark.parametrize("package", ["recsmith", "recsmith.executor"])
+def test_names_that_are_imported_when_asked_for_are_no_modules(package):
+    """Importing a module of the same name would put it in the name's place."""
+    for name in importlib.import_module(package).__all__:
+        assert importlib.util.find_spec(f"{package}.{name}") is None, f"{package}.{name}"

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 from recsmith.spec import Registry
 
 if TYPE_CHECKING:
-    from .compile import compile
+    from .binding import compile
     from .computed import ComputedExecutable, compile_computed
     from .cpu import CpuExecutable
     from .dense import Dense
 
 __all__ = ["EXECUTORS", "ComputedExecutable", "CpuExecutable", "Dense", "compile", "compile_computed"]
 
-EXECUTORS = Registry("executor", {"cpu": "recsmith.executor.compile:compile", "cuda": "recsmith.executor.cuda:compile"})
+EXECUTORS = Registry("executor", {"cpu": "recsmith.executor.binding:compile", "cuda": "recsmith.executor.cuda:compile"})
 
 _HOMES = {
     "ComputedExecutable": "computed",
     "CpuExecutable": "cpu",
     "Dense": "dense",
-    "compile": "compile",
+    "compile": "binding",
     "compile_computed": "computed",
 }
 

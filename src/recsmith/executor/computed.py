@@ -32,8 +32,8 @@ from recsmith.spec import (
     Weights,
 )
 
+from .binding import compile
 from .centroids import SAMPLE, CentroidRows
-from .compile import compile
 from .cpu import CpuExecutable
 from .ids import FeatureIds, parts_of
 from .rows import DheRows, RowMaker, row_maker
