@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from batches import Placed, vectors_of
 from emulated import device
+from test_hashed import SMALL
+from test_hashed import run as run_hashed
+from test_interaction import in_format
+from test_interaction import run as run_interaction
 from test_lookup import run
+from test_resident import WAYS
 
 from recsmith.kernels.cuda import program
 from recsmith.kernels.cuda.driver import DriverError
@@ -12,6 +17,7 @@ from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.program import Launch
 from recsmith.testing.cases import single
 from recsmith.testing.conformance import agree
+from recsmith.testing.joined import joined_case
 
 LONG = [[*range(50)] * 6, [1, 2], [0] * 90]
 
@@ -36,7 +42,7 @@ FAULTS = {
     "a warp's sum is dropped": ("bag.cuh", "other < R::lanes * split; other += 32", "other < 32; other += 32", {}),
     "groups of a warp are not added": ("bag.cuh", "mask < 32 && mask < R::lanes * split", "false", {}),
     "every other id is left out": ("bag.cuh", "from += U * step", "from += 2 * U * step", {}),
-    "a mean is a sum": ("lookup.cu", "feature.mode == mean", "false", {"pooling": "mean"}),
+    "a mean is a sum": ("serve.cuh", "feature.mode == mean", "false", {"pooling": "mean"}),
     "padding is counted": (
         "bag.cuh",
         "counted += wanted ? 1 : 0",
@@ -98,11 +104,58 @@ def test_a_host_address_is_none_of_the_device(monkeypatch):
         device().run(lookup(vectors, placed.ids()))
 
 
+def ordered():
+    """One result of each kernel that has barriers."""
+    bags = case("ORDER", dim=20, dtype="fp16")
+    joined = in_format(joined_case(3, dim=32, features=6, batch=9, one_hot=True), "fp16")
+    pooled = joined_case(4, dim=20, features=6, batch=9)
+    return {
+        "lookup": run(bags, device(), bag=100.0)[0],
+        "kept": run(bags, device(), make=WAYS["kept"], bag=100.0)[0],
+        "chunks": run(bags, device(), make=WAYS["chunks"], bag=100.0)[0],
+        "interaction": run_interaction(joined, device(), operand="fp16", bottom="fp16", aligned=True),
+        "pooled interaction": run_interaction(pooled, device(), bag=100.0),
+        "decoder": run_hashed(SMALL, 16, [np.arange(40)], rows=32)[0],
+    }
+
+
 def test_threads_may_run_in_any_order(monkeypatch):
-    wanted = case("ORDER", dim=20, dtype="fp16")
-    first = run(wanted, device(), bag=100.0)[0]
-    monkeypatch.setenv("RECSMITH_EMULATED_ORDER", "3")
-    np.testing.assert_array_equal(run(wanted, device(), bag=100.0)[0], first)
+    first = ordered()
+    for order in ("3", "4"):
+        monkeypatch.setenv("RECSMITH_EMULATED_ORDER", order)
+        for kernel, found in ordered().items():
+            np.testing.assert_array_equal(found, first[kernel], err_msg=kernel)
+
+
+MISSING = {
+    "chunks": ("streamed.cu", "      copy_async_wait<1>();\n      sync_block();", "      copy_async_wait<1>();"),
+    "kept": ("resident.cu", "      copy_async_wait<0>();\n      sync_block();", "      copy_async_wait<0>();"),
+    "interaction": ("tile.cuh", "(&zero));\n    }\n    sync_warp();", "(&zero));\n    }"),
+    "decoder": ("hashed.cu", "    copy_async_wait<1>();\n    sync_block();", "    copy_async_wait<1>();"),
+}
+
+
+NOT_WAITED = {
+    "chunks": ("streamed.cu", "copy_async_wait<1>();", ""),
+    "kept": ("resident.cu", "copy_async_wait<0>();", ""),
+    "interaction": ("interaction.cu", "copy_async_wait<0>();", ""),
+    "decoder": ("hashed.cu", "copy_async_wait<1>();", ""),
+}
+
+
+@pytest.mark.parametrize("kernel", NOT_WAITED)
+def test_copies_that_are_not_waited_for_are_noticed(kernel, monkeypatch):
+    first = ordered()[kernel]
+    plant(monkeypatch, *NOT_WAITED[kernel])
+    assert not np.array_equal(ordered()[kernel], first, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel", MISSING)
+def test_missing_barriers_of_other_kernels_are_noticed(kernel, monkeypatch):
+    first = ordered()[kernel]
+    plant(monkeypatch, *MISSING[kernel])
+    monkeypatch.setenv("RECSMITH_EMULATED_ORDER", "5")
+    assert not np.array_equal(ordered()[kernel], first, equal_nan=True)
 
 
 def test_an_argument_of_the_wrong_size_is_refused():

@@ -13,13 +13,14 @@ from recsmith.kernels.cuda import nvrtc
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors, best_offset, best_stride
 from recsmith.kernels.cuda.compiler import Nvcc, Nvrtc, choose_compiler, machine_code
 from recsmith.kernels.cuda.gathering import GatherTuning
+from recsmith.kernels.cuda.hashed import HashedRows, decode
 from recsmith.kernels.cuda.interaction import interact, pairs
 from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.nvrtc import CompileError
 from recsmith.kernels.cuda.program import Program
 from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
-from recsmith.spec import UnavailableError
+from recsmith.spec import Dhe, UnavailableError
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 ONE, BAGS = Ids(4096, 2048, "int32", faults=64), Ids(4096, 2048, "int32", 8192, "int32", faults=64)
@@ -54,6 +55,14 @@ def kept(ids, bag):
     return resident(small, ids, owners(small, [[Segment(at % 61, 0, 100, 100)] for at in range(132)]), 1 << 22, "fp16")
 
 
+def decoder(*widths):
+    dhe = Dhe(k=widths[0], prime=10_000_019, hidden=widths[1:-1])
+    rows = [
+        HashedRows(1 << 20, 2048, 1 << 21, (1 << 30) + at * 256, 26 * 256, dhe.prime, dhe.buckets) for at in range(26)
+    ]
+    return decode(dhe, widths[-1], rows, output="fp16", index="int32")
+
+
 # Launch, registers at most, and how many 16-byte (8-byte for int4) reads of rows must be issued together.
 KERNELS = {
     "one-hot fp16 128": (lambda: lookup(vectors("fp16", 128), ONE, "fp16"), 64, ("LDG.128", 4)),
@@ -81,6 +90,8 @@ KERNELS = {
     "interaction fp32": (lambda: fused("fp32", 128, ONE, operand="fp32"), 168, ("LDGSTS", 12)),
     "resident one-hot": (lambda: kept(ONE, 1.0), 128, ("LDS.128", 4)),
     "resident bags": (lambda: kept(BAGS, 20.0), 128, ("LDS.128", 3)),
+    "decoder 1024-128-16": (lambda: decoder(1024, 128, 16), 128, ("LDSM", 8)),
+    "decoder 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128), 255, ("LDSM", 8)),
     "streamed bags": (lambda: streamed(vectors("fp16", 64, bag=20), BAGS, "fp16"), 80, ("LDS.128", 4)),
 }
 

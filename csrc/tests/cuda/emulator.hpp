@@ -155,14 +155,21 @@ inline void count_one(u64* at) {
 }
 
 inline void copy_async(void* to, const void* from, bool wanted) {
-  if (!in_shared(to, 16)) return;
-  if (!wanted) std::memset(to, 0, 16);
-  else if (touchable("copied from outside of memory", from, 16)) std::memcpy(to, from, 16);
+  if (!in_shared(to, 16) || (wanted && !touchable("copied from outside of memory", from, 16))) return;
+  emulated::state->now->copies.back().push_back({to, from, wanted});
 }
 inline void copy_async(void* to, const void* from) { copy_async(to, from, true); }
-inline void copy_async_mark() {}
-template <int Pending>
-void copy_async_wait() {}
+inline void copy_async_mark() { emulated::state->now->copies.emplace_back(); }
+template <int Left>
+void copy_async_wait() {
+  auto& copies = emulated::state->now->copies;
+  for (; copies.size() > Left + 1; copies.erase(copies.begin())) {
+    for (const emulated::Pending& copy : copies.front()) {
+      if (copy.wanted) std::memcpy(copy.to, copy.from, 16);
+      else std::memset(copy.to, 0, 16);
+    }
+  }
+}
 
 inline void load_matrices(u32 (&x)[4], const void* row) {
   emulated::Warp& warp = emulated::warp();

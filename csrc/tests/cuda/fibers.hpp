@@ -73,7 +73,15 @@ struct Block {
   Guarded shared;
 };
 
+// A copy that has begun and does not arrive before it is waited for.
+struct Pending {
+  void* to;
+  const void* from;
+  bool wanted;
+};
+
 struct Thread {
+  std::vector<std::vector<Pending>> copies{1};  // by mark, the last one open
   ucontext_t start;
   jmp_buf at;
   bool begun = false, done = false;
@@ -142,6 +150,23 @@ inline void resume(Thread& thread) {
 
 inline constexpr std::size_t stack_bytes = 128 << 10;
 
+// Resumes the threads of a warp: once each, or in any order asked for as often as that leads anywhere, so that a warp runs as far
+// ahead of the others as barriers let it. Returns how many ended.
+inline std::size_t run_warp(std::unique_ptr<Thread>* threads, std::uint64_t order) {
+  std::size_t ended = 0;
+  for (std::uint64_t before = state->progress + 1; before != state->progress && ended < 32;) {
+    before = state->progress;
+    for (std::size_t i = 0; i < 32; ++i) {
+      Thread& thread = *threads[order % 2 == 0 ? i : 31 - i];
+      if (thread.done) continue;
+      resume(thread);
+      ended += thread.done ? 1 : 0;
+    }
+    if (order == 0) break;
+  }
+  return ended;
+}
+
 // Runs one cluster of blocks to its end; returns whether it came to it.
 inline bool run_cluster(unsigned first, std::vector<char>& stacks, std::mt19937_64& draw) {
   const Request& request = state->request;
@@ -163,16 +188,12 @@ inline bool run_cluster(unsigned first, std::vector<char>& stacks, std::mt19937_
       threads.push_back(std::move(thread));
     }
   }
-  std::vector<std::size_t> order(threads.size());
-  std::iota(order.begin(), order.end(), 0);
-  if (request.order != 0) std::shuffle(order.begin(), order.end(), draw);
+  std::vector<std::size_t> warps(threads.size() / 32);
+  std::iota(warps.begin(), warps.end(), 0);
+  if (request.order != 0) std::shuffle(warps.begin(), warps.end(), draw);
   for (std::size_t left = threads.size(); left > 0;) {
     const std::uint64_t before = state->progress;
-    for (const std::size_t at : order) {
-      if (threads[at]->done) continue;
-      resume(*threads[at]);
-      left -= threads[at]->done ? 1 : 0;
-    }
+    for (const std::size_t warp : warps) left -= run_warp(threads.data() + 32 * warp, request.order);
     if (left > 0 && state->progress == before) {
       fail("threads wait for each other at different barriers", nullptr, 0);
       return false;
