@@ -91,7 +91,7 @@ def test_rows_that_are_multiplied_as_they_are_stored_lose_nothing(operand, dim, 
         case = in_format(
             joined_case(3, dim=dim, features=features, batch=5, one_hot=True, self_terms=self_terms), operand
         )
-        for tuning in (None, InteractionTuning(warps=2, blocks=1)):
+        for tuning in (None, InteractionTuning(warps=2, blocks=1, multiprocessors=1)):
             found = run(case, device(), operand=operand, bottom=operand, aligned=True, tuning=tuning)
             agree_joined(case, found)
 

@@ -23,7 +23,7 @@ from recsmith.kernels.cuda.streamed import streamed
 from recsmith.spec import Dhe, UnavailableError
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-ONE, BAGS = Ids(4096, 2048, "int32", faults=64), Ids(4096, 2048, "int32", 8192, "int32", faults=64)
+ONE, BAGS = Ids(4096, 65536, "int32", faults=64), Ids(4096, 65536, "int32", 8192, "int32", faults=64)
 
 
 @cache
@@ -174,3 +174,11 @@ def test_instructions_are_those_of_the_disassembler(tmp_path):
         code = sass.read(cubin.read_bytes(), program.entry)
         for instruction in set(sass.NAMES.values()):
             assert code.count(instruction) == listed.count(instruction), (name, instruction)
+
+
+def test_small_batches_are_spread_over_more_blocks():
+    small, large = Ids(4096, 128, "int32"), Ids(4096, 65536, "int32")
+    assert lookup(vectors("fp16", 128), small, "fp16").grid >= 132
+    assert dict(lookup(vectors("fp16", 128), large, "fp16").program.constants)["ROWS_IN_FLIGHT"] == "4"
+    assert fused("fp16", 128, small).grid == 128
+    assert fused("fp16", 128, large).grid == 396

@@ -29,7 +29,8 @@ class GatherTuning:
             compiler saves registers by asking for one row after the other.
         order: neighbouring blocks serve one feature's samples, or one block of samples' features.
         stores: `past` lets go of written lines first.
-        blocks_wanted: a bag is shared by more threads as long as there are fewer blocks than this.
+        blocks_wanted: as long as there are fewer, a bag is shared by more threads, and where all bags hold one id a
+            block serves fewer of them.
     """
 
     rows_in_flight: int = 4
@@ -68,6 +69,7 @@ class Gathering:
         of_each = [recipe_of(one, ids) for one in vectors]
         self._vectors, self._ids, self._tuning = vectors, ids, tuning
         self.recipes = sorted({*of_each, *recipes})
+        self._in_flight = self._rows_in_flight(of_each)
         self.shares = [self._share(one, recipe) for one, recipe in zip(vectors, of_each, strict=True)]
 
     @property
@@ -92,16 +94,29 @@ class Gathering:
             ("RECIPES", " ".join(recipe.macro("RECIPE", at) for at, recipe in enumerate(self.recipes))),
             ("THREADS", str(tuning.threads)),
             ("MIN_BLOCKS", str(tuning.min_blocks or self._min_blocks)),
-            ("ROWS_IN_FLIGHT", str(tuning.rows_in_flight)),
+            ("ROWS_IN_FLIGHT", str(self._in_flight)),
             ("OUTPUT", str(OUTPUTS[output])),
             ("OUTPUT_PIECE", str(output_piece(places, output))),
             ("PAST", str(int(tuning.stores == "past"))),
         )
 
+    def _rows_in_flight(self, recipes: Sequence[Recipe]) -> int:
+        """Fewer than asked for when that spreads a small batch over more blocks."""
+        found = self._tuning.rows_in_flight
+        if not all(recipe.single for recipe in recipes):
+            return found
+        rows_a_block = [self._tuning.threads // recipe.lanes for recipe in recipes]
+        while found > 1 and self._blocks(rows_a_block, found) < self._tuning.blocks_wanted:
+            found //= 2
+        return found
+
+    def _blocks(self, rows_a_block: Sequence[int], in_flight: int) -> int:
+        return sum(-(-self._ids.batch // (rows * in_flight)) for rows in rows_a_block)
+
     def _share(self, one: Vectors, recipe: Recipe) -> Shared:
         groups, at = self._tuning.threads // recipe.lanes, self.recipes.index(recipe)
         if recipe.single:
-            return Shared(at, 1, groups * self._tuning.rows_in_flight)
+            return Shared(at, 1, groups * self._in_flight)
         split = 1
         while split < groups and self._shared_more(one, split, groups):
             split *= 2
@@ -109,7 +124,7 @@ class Gathering:
 
     def _shared_more(self, one: Vectors, split: int, groups: int) -> bool:
         """Long bags are shared until each group has a few turns; short ones while the GPU is not full."""
-        turns = one.bag / (split * self._tuning.rows_in_flight)
+        turns = one.bag / (split * self._in_flight)
         blocks = len(self._vectors) * self._ids.batch * split / groups
         return turns > 4 or (turns > 1 and blocks < self._tuning.blocks_wanted)
 

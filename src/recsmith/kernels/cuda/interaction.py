@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
+from typing import Literal
 
 from recsmith.spec import CapacityError, InputError
 
@@ -30,11 +31,17 @@ class InteractionTuning:
         rows_in_flight: rows of a bag that a group of threads asks for before it waits.
         warps: of a block, at most; each serves one sample at a time.
         blocks: of the launch, at most: as many as the GPU holds at once, or a multiple of that.
+        multiprocessors: a batch too small to give each of them a block of `warps` is served by smaller blocks.
+        min_blocks: blocks that must fit a multiprocessor; 0 chooses by the registers that products take.
+        stores: `past` lets go of written lines first.
     """
 
     rows_in_flight: int = 8
     warps: int = 8
     blocks: int = 132 * 3
+    multiprocessors: int = 132
+    min_blocks: int = 0
+    stores: Literal["keep", "past"] = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def interact(
     order, copied, runs = _order(vectors, ids, operand, output, chosen)
     element = ELEMENT_BYTES[output]
     tile = _tile_bytes(len(vectors), dim, operand, (wanted - dim) * element)
-    warps = _warps(tile, chosen.warps)
+    warps = _warps(tile, min(chosen.warps, ceil(ids.batch / chosen.multiprocessors)))
     constants = (
         *index_constants(ids),
         ("VECTORS", str(len(vectors))),
@@ -98,7 +105,8 @@ def interact(
         ("RUNS", " ".join(run.recipe.macro("RUN", run.first, run.count, run.how) for run in runs)),
         ("ROWS_IN_FLIGHT", str(chosen.rows_in_flight)),
         ("THREADS", str(warps * WARP)),
-        ("MIN_BLOCKS", str(3 if len(vectors) <= 32 else 2 if len(vectors) <= 48 else 1)),
+        ("MIN_BLOCKS", str(chosen.min_blocks or _min_blocks(len(vectors), warps))),
+        ("PAST", str(int(chosen.stores == "past"))),
         ("TILE_BYTES", str(tile)),
     )
     arguments = (
@@ -181,6 +189,11 @@ def _tile_bytes(vectors: int, dim: int, operand: OutputType, products_bytes: int
     rows = vectors if operand == "fp32" else ceil(vectors / 16) * 16
     products = ceil(products_bytes / 16) * 16
     return rows * stride + (0 if columns == dim and products <= (vectors - 1) * stride else products)
+
+
+def _min_blocks(vectors: int, warps: int) -> int:
+    """Such that sums of products stay in registers: up to 85, 128 or 255 a thread."""
+    return (3 if vectors <= 32 else 2 if vectors <= 48 else 1) * 8 // warps
 
 
 def _warps(tile_bytes: int, most: int) -> int:
