@@ -165,7 +165,7 @@ def test_instructions_are_those_of_the_disassembler(tmp_path):
     tool = disassembler()
     if tool is None:
         pytest.skip("nvdisasm is neither on the PATH nor in triton")
-    for name in ("bags int8 128", "interaction fp16 128", "streamed bags"):
+    for name in ("bags int8 128", "interaction fp16 128", "streamed bags", "decoder 1024-128-16"):
         program = KERNELS[name][0]().program
         cubin = tmp_path / "kernel.cubin"
         cubin.write_bytes(machine_code(program, "sm_90", compiler()))
