@@ -46,7 +46,7 @@ def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tun
     return found[:, :columns]
 
 
-@pytest.mark.parametrize("dim", [1, 7, 16, 20, 128])
+@pytest.mark.parametrize("dim", [1, 7, 128])
 def test_float32_products(dim):
     for seed, batch in enumerate([1, 3, 18]):
         for one_hot in (False, True):
@@ -87,20 +87,19 @@ def msgspec_replace(record, **changes):
 @pytest.mark.parametrize(("dim", "features"), [(16, 5), (64, 26), (128, 26), (128, 3), (20, 4), (32, 40)])
 def test_rows_that_are_multiplied_as_they_are_stored_lose_nothing(operand, dim, features):
     """Products of 16-bit numbers are exact in float32, so the bound is that of float32."""
-    for self_terms in (False, True):
-        case = in_format(
-            joined_case(3, dim=dim, features=features, batch=5, one_hot=True, self_terms=self_terms), operand
-        )
-        for tuning in (None, InteractionTuning(warps=2, blocks=1, multiprocessors=1)):
-            found = run(case, device(), operand=operand, bottom=operand, aligned=True, tuning=tuning)
-            agree_joined(case, found)
+    drawn = joined_case(3, dim=dim, features=features, batch=5, one_hot=True, self_terms=dim in (16, 20))
+    case = in_format(drawn, operand)
+    few = InteractionTuning(warps=2, blocks=1, multiprocessors=1)
+    for tuning in (None, few) if (dim, features) == (128, 26) else (few,):
+        found = run(case, device(), operand=operand, bottom=operand, aligned=True, tuning=tuning)
+        agree_joined(case, found)
 
 
 @pytest.mark.parametrize("operand", ["fp16", "bf16"])
 @pytest.mark.parametrize("bag", [1.0, 60.0])
 def test_pooled_vectors_are_rounded_once(operand, bag):
     """Off by half a unit in the last place of each vector's elements, in the worst case all the same way."""
-    for seed in range(3):
+    for seed in range(2):
         case = joined_case(seed, dim=32, features=6, batch=6)
         found = run(case, device(), operand=operand, bag=bag, aligned=True, spare=3)
         wanted = joined(case.case.model, case.case.weights, case.case.ids, case.bottom)
