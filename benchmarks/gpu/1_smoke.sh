@@ -11,7 +11,7 @@ import os; machine.save(os.environ["OUT"] + "/device.json")'
   echo "== parity"
   timeout 200 python3 -m pytest -p on_device -p no:cacheprovider -q --durations=5 tests/accel
   echo "== executor against float64, one line a case"
-  timeout 60 python3 benchmarks/gpu/smoke.py
+  timeout 90 python3 benchmarks/gpu/smoke.py
   for tool in memcheck racecheck initcheck; do
     echo "== $tool"
     timeout 75 compute-sanitizer --tool $tool --error-exitcode 9 python3 benchmarks/gpu/smoke.py --small
