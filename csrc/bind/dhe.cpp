@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "bind/areas.hpp"
+#include "bind/team.hpp"
 #include "dhe/call.hpp"
 #include "dhe/slots.hpp"
 #include "lookup/target.hpp"
@@ -36,24 +36,20 @@ Encoder find_encoder(const std::string& name) {
   fail("there is no target '" + name + "' here.");
 }
 
-// Each thread a run of ids; the caller takes the first.
+// Each part a run of ids.
 void encode_with(Encoder encoder, const Encode& call, std::int64_t threads) {
-  constexpr std::int64_t hashes_worth_a_thread = 1 << 17;
+  constexpr std::int64_t hashes_worth_a_thread = 1 << 16;
   const std::int64_t useful = std::max<std::int64_t>(1, call.count * call.k / hashes_worth_a_thread);
   const std::int64_t parts = std::min(threads, useful);
   const std::int64_t element = call.type == CodeType::fp32 ? 4 : 2;
-  const auto part = [&](std::int64_t i) {
+  in_parts(parts, [&](std::int64_t i) {
     const std::int64_t start = call.count * i / parts, stop = call.count * (i + 1) / parts;
     Encode own = call;
     own.ids += start;
     own.count = stop - start;
     own.out = static_cast<char*>(call.out) + start * call.k * element;
     encoder(own);
-  };
-  std::vector<std::thread> others;
-  for (std::int64_t i = 1; i < parts; ++i) others.emplace_back(part, i);
-  part(0);
-  for (std::thread& other : others) other.join();
+  });
 }
 
 template <class Code>

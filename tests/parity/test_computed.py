@@ -1,11 +1,15 @@
 """Models of computed tables, hybrids and mixtures, through plan, compile and predict, against the oracle."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import recsmith._native as _native
 from msgspec.structs import replace
 
 import recsmith
+from recsmith.executor.rows import row_maker
 from recsmith.reference import codes, encode, forward, lookup
 from recsmith.representations import REPRESENTATIONS, build, hold
 from recsmith.representations.dhe import hashes, settled
@@ -19,9 +23,11 @@ from recsmith.spec import (
     InputError,
     Jagged,
     MixedDimension,
+    Model,
     PlanError,
     Select,
     Serving,
+    Table,
     Weights,
     Workload,
 )
@@ -181,3 +187,37 @@ def test_codes_of_every_target_and_size_of_prime(target, prime):
     found = np.empty((len(ids), 70), np.float32)
     _native.encode(target, ids, a, b, dhe.prime, dhe.buckets, found)
     np.testing.assert_allclose(found, codes(dhe, {"a": a, "b": b}, ids), atol=1.2e-7, rtol=0)
+
+
+ALONE = """
+import sys
+import numpy as np
+from recsmith import _native
+a, b = np.arange(1, 513), np.arange(512)
+found = [np.empty((700, 512), np.float32) for _ in range(2)]
+for threads, out in zip((1, 3), found):
+    _native.encode("scalar", np.arange(700) * 977, a, b, 1000003, 1000000, out, None, threads)
+assert "torch" not in sys.modules and np.array_equal(*found) and found[0].std() > 0.5
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import torch; torch.ones(64, 64).mm(torch.ones(64, 64))"])
+def test_codes_are_the_same_by_any_number_of_threads_with_torch_and_without(before):
+    program = ALONE if not before else before + ALONE.replace('"torch" not in sys.modules', '"torch" in sys.modules')
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tables_take_turns_in_one_place_for_codes():
+    """Of different k and in both number formats: what one leaves there changes nothing for the other."""
+    plain = Model("m", (Table("t", 90, 5),), (Feature("f", "t"),))
+    large, small = (hold(plain, None, Dhe(k=k, hidden=(8,))).tables[0] for k in (64, 6))
+    alone = {}
+    for _ in range(2):
+        for table in (large, small):
+            for precision in ("fp32", "bf16"):
+                for count in (33, 1):
+                    out = np.empty((count, table.dim), np.float32)
+                    row_maker(table, build(table, 3), "scalar", precision).write(np.arange(count), out)
+                    first = alone.setdefault((table.computed.k, precision, count), out)
+                    np.testing.assert_array_equal(out, first)

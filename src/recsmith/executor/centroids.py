@@ -9,11 +9,12 @@ U ids, K hashes, N centroids, S ids clustered, E dim.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .codes import room
 from .linear import Layers, import_torch, rounded
 from .rows import BLOCK, DheRows
 
@@ -37,8 +38,6 @@ class CentroidRows:
     def __init__(self, exact: DheRows, ids_S: NDArray[np.int64], count: int) -> None:
         self._torch = import_torch()
         self._exact = exact
-        self._codes = self._torch.zeros((BLOCK, exact.k), dtype=self._torch.float32)
-        self._written: NDArray[Any] = self._codes.numpy()
         codes_SK = self._encoded(ids_S)
         rows_SE = np.empty((len(ids_S), exact.dim), np.float32)
         exact.write(ids_S, rows_SE)
@@ -52,8 +51,9 @@ class CentroidRows:
         with torch.inference_mode():
             for start in range(0, len(ids_U), BLOCK):
                 ids = ids_U[start : start + BLOCK]
-                self._exact.encode(ids, self._written[: len(ids)], torch.get_num_threads())
-                at = self._nearest(self._codes[: rounded(len(ids))]).argmax(dim=1)[: len(ids)].numpy()
+                codes, written = room(rounded(len(ids)), self._exact.k, "float32")
+                self._exact.encode(ids, written[: len(ids)], torch.get_num_threads())
+                at = self._nearest(codes).argmax(dim=1)[: len(ids)].numpy()
                 out_UE[start : start + len(ids)] = self._rows_NE[at]
 
     def _encoded(self, ids_S: NDArray[np.int64]) -> Tensor:

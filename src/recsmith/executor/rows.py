@@ -15,6 +15,7 @@ import recsmith._native as _native
 from recsmith.reference.computed import EPSILON
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
+from .codes import room
 from .linear import Layers, import_torch, rounded
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ class DheRows:
         ]
         self._layers = Layers(layers, dtype, BLOCK)
         self._norm = self._scale_and_shift(parameters) if dhe.batch_norm else None
-        # Zeros: rows beyond a block's ids are decoded too, and left-over bits may be slow numbers.
-        self._codes = self._torch.zeros((BLOCK, dhe.k), dtype=getattr(self._torch, dtype))
-        view = self._codes if precision == "fp32" else self._codes.view(self._torch.uint16)
-        self._written: NDArray[Any] = view.numpy()
+        self._dtype = dtype
 
     def write(self, ids_U: NDArray[np.int64], out_UE: NDArray[np.float32]) -> None:
         """Write the rows of `ids_U` to `out_UE`."""
@@ -89,8 +87,9 @@ class DheRows:
         with torch.inference_mode():
             for start in range(0, len(ids_U), BLOCK):
                 ids = ids_U[start : start + BLOCK]
-                self.encode(ids, self._written[: len(ids)], torch.get_num_threads())
-                rows = self.decode(self._codes[: rounded(len(ids))])
+                codes, written = room(rounded(len(ids)), self.k, self._dtype)
+                self.encode(ids, written[: len(ids)], torch.get_num_threads())
+                rows = self.decode(codes)
                 torch.from_numpy(out_UE[start : start + len(ids)]).copy_(rows[: len(ids)])
 
     def encode(self, ids_U: NDArray[np.int64], out_UK: NDArray[Any], threads: int) -> None:
