@@ -50,7 +50,7 @@ template <class Index>
 Vectors<Index> given(const Joint& joint, std::int64_t s0) {
   constexpr std::int64_t element = sizeof(float);
   return {reinterpret_cast<const std::byte*>(joint.first + s0 * joint.first_stride), joint.first_stride * element,
-          nullptr, Prefetch::t0};
+          nullptr, Prefetch::t0, false};
 }
 
 // Vectors of a feature that lie in the engine's buffer of all vectors, from sample s0 on.
@@ -58,7 +58,7 @@ template <class Index>
 Vectors<Index> written(const Input<Index>& input, std::int64_t column, std::int64_t s0) {
   constexpr std::int64_t element = sizeof(float);
   return {reinterpret_cast<const std::byte*>(input.out + s0 * input.out_stride + column), input.out_stride * element,
-          nullptr, Prefetch::t0};
+          nullptr, Prefetch::t0, false};
 }
 
 // Part `lane` of `lanes` of the samples, whose vectors have all been written out.
@@ -138,17 +138,21 @@ class Fused {
       if (!preparer_.pooled(*task, s0, s1, chain_.room(), piece)) return false;
       Vectors<Index>& one = found[1 + features_[task->feature].column / dim_];
       if (in_place(*task, piece)) {
-        one = {task->rows.base, task->rows.stride, piece.ids, task->tuning.level};
+        one = {task->rows.base, task->rows.stride, piece.ids, task->tuning.level, far(*task)};
         continue;
       }
       if (room == nullptr) room = scratch_.block.at_least(2 * (end_ - begin_) * block_ * dim_);
       float* out = room + (slot * (end_ - begin_) + (task - begin_)) * block_ * dim_;
       chain_.put(*task, piece, {out, dim_, false}, features_[task->feature].pooling == Pooling::mean);
-      one = {reinterpret_cast<const std::byte*>(out), dim_ * std::int64_t{sizeof(float)}, nullptr, Prefetch::none};
+      one = {reinterpret_cast<const std::byte*>(out), dim_ * std::int64_t{sizeof(float)}, nullptr, Prefetch::none,
+             false};
     }
     chain_.flush();
     return true;
   }
+
+  // Whether the plan has rows prefetched many samples ahead.
+  static bool far(const Task& task) { return task.tuning.level != Prefetch::none && task.tuning.distance >= 8; }
 
   // Whether the interaction can read the rows where they are: one a bag, as floats, by ids that stay what they are.
   bool in_place(const Task& task, const Piece<Index>& piece) const {

@@ -16,6 +16,7 @@ struct Vectors {
   std::int64_t stride;    // bytes
   const Index* ids;       // checked; or null
   Prefetch level;         // into which cache they are brought ahead of their use; `none` where they are near
+  bool far;               // whether bringing one near likely takes a walk of the page table: many at once then
 };
 
 // The pairwise products of each sample's vectors, in DLRM's order: vector 0, then x_i . x_j for i = 1, 2 .. and all
@@ -42,7 +43,7 @@ struct Dots {
 inline constexpr std::int64_t widest_vector = 16;  // floats, of all targets
 
 // Working memory of a call with `count` vectors a sample: tiles of all of them, and all sums of a group of samples or
-// all rows of sums of one.
+// all rows of sums of one; or where the vectors of some samples lie, which takes less.
 inline constexpr std::int64_t dots_floats(std::int64_t count) {
   const std::int64_t W = widest_vector;
   return (count + 1) * W * W + (pairs_of(count, true) + W) * W;

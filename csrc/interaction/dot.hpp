@@ -1,11 +1,13 @@
 // Pairwise products, with as many samples side by side as a vector has lanes, so that nothing is added up across lanes:
 //   for each group of samples, for each strip of columns: transpose all vectors to [column][sample];
 //   then for each block of pairs: sum[pair][sample] += x_i[column][sample] * x_j[column][sample]
-// and at last the sums, transposed to [sample][pair], go out. Meanwhile the next group's vectors are prefetched.
+// and at last the sums, transposed to [sample][pair], go out. Meanwhile the next group's vectors are prefetched. Long rows
+// go another way (interaction/stream.hpp).
 #pragma once
 
 #include "interaction/call.hpp"
 #include "interaction/rows.hpp"
+#include "interaction/stream.hpp"
 #include "interaction/tile.hpp"
 
 namespace recsmith {
@@ -185,6 +187,9 @@ void dots_of_group(const Dots<Index>& call, std::int64_t s0, int n) {
 template <class V, bool Self, class Index>
 void dots_of(const Dots<Index>& call) {
   constexpr int W = V::width;
+  if constexpr (W == 16) {
+    if (one_by_one<V>(call.dim)) return dots_one_by_one<V, Self>(call);
+  }
   for (std::int64_t s0 = 0; s0 < call.samples; s0 += W) {
     const int n = static_cast<int>(call.samples - s0 < W ? call.samples - s0 : W);
     if (n < few_samples<V>(call.dim)) {

@@ -11,8 +11,9 @@ inline constexpr int row_columns = 4;
 template <class V>
 inline constexpr int row_rows = V::width == 16 ? 4 : V::width == 8 ? 2 : V::width == 4 ? 4 : 2;
 
-// R x C sums, of those wanted of a diagonal block.
-template <class V, int R, int C, bool Diagonal, bool Self, bool Spills>
+// R x C sums, of those wanted of a diagonal block. N is the number of vectors in a row, 0 when it is known only at run
+// time.
+template <class V, int N, int R, int C, bool Diagonal, bool Self, bool Spills>
 class RowBlock {
  public:
   using F = typename V::F;
@@ -21,19 +22,14 @@ class RowBlock {
   [[gnu::always_inline]] static void put(const std::byte* const* a, const std::byte* const* b, std::int32_t dim,
                                          float* const* places) {
     F sum[R][C];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) sum[r][c] = V::zero();
-    }
-    std::int32_t column = 0;
-    for (; column + V::width <= dim; column += V::width) {
-      add(sum, [&](const std::byte* x) __attribute__((always_inline)) { return V::fp32(x + column * 4); }, a, b);
-    }
-    const int rest = dim - column;
-    if (rest > 0) {
-      add(sum, [&](const std::byte* x) __attribute__((always_inline)) { return V::fp32_part(x + column * 4, rest); }, a,
-          b);
+    if constexpr (N > 0) {
+#pragma GCC unroll 8
+      for (int k = 0; k < N; ++k) {
+        auto load = [&](const std::byte* x) __attribute__((always_inline)) { return V::fp32(x + k * V::width * 4); };
+        add(sum, load, a, b, k == 0);
+      }
+    } else {
+      add_any(sum, a, b, dim);
     }
     store(sum, places);
   }
@@ -41,9 +37,29 @@ class RowBlock {
  private:
   static constexpr bool wanted(int r, int c) { return !Diagonal || (Self ? c <= r : c < r); }
 
+  [[gnu::always_inline]] static void add_any(F (&sum)[R][C], const std::byte* const* a, const std::byte* const* b,
+                                             std::int32_t dim) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) sum[r][c] = V::zero();
+    }
+    std::int32_t column = 0;
+    for (; column + V::width <= dim; column += V::width) {
+      auto load = [&](const std::byte* x) __attribute__((always_inline)) { return V::fp32(x + column * 4); };
+      add(sum, load, a, b, false);
+    }
+    const int rest = dim - column;
+    if (rest > 0) {
+      auto load = [&](const std::byte* x) __attribute__((always_inline)) { return V::fp32_part(x + column * 4, rest); };
+      add(sum, load, a, b, false);
+    }
+  }
+
+  // The first products are what the sums start with.
   template <class Load>
-  [[gnu::always_inline]] static void add(F (&sum)[R][C], Load load, const std::byte* const* a,
-                                         const std::byte* const* b) {
+  [[gnu::always_inline]] static void add(F (&sum)[R][C], Load load, const std::byte* const* a, const std::byte* const* b,
+                                         bool first) {
     F x[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) x[c] = load(b[c]);
@@ -52,7 +68,7 @@ class RowBlock {
       const F y = Diagonal ? x[r] : load(a[r]);
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
-        if (wanted(r, c)) sum[r][c] = V::fma(y, x[c], sum[r][c]);
+        if (wanted(r, c)) sum[r][c] = first ? V::mul(y, x[c]) : V::fma(y, x[c], sum[r][c]);
       }
     }
   }
@@ -103,14 +119,14 @@ class RowBlock {
   }
 };
 
-// All products of one sample.
-template <class V, bool Self>
+// All products of one sample. `between()` is called before each block of pairs.
+template <class V, int N, bool Self, class Between>
 class SampleRows {
  public:
-  SampleRows(const std::byte* const* vectors, std::int32_t count, std::int32_t dim, float* out)
-      : vectors_(vectors), count_(count), dim_(dim), out_(out) {}
+  SampleRows(const std::byte* const* vectors, std::int32_t count, std::int32_t dim, float* out, Between& between)
+      : vectors_(vectors), count_(count), dim_(dim), out_(out), between_(between) {}
 
-  void put() {
+  [[gnu::always_inline]] void put() {
     constexpr int edge = row_rows<V>;
     int i = 0;
     if (pairs_of(count_, Self) >= row_columns) {
@@ -133,14 +149,16 @@ class SampleRows {
     float* places[R];
     float* ends[R];
     for (int r = 0; r < R; ++r) places[r] = out_ + pairs_of(i + r, Self), ends[r] = places[r] + i;
-    RowBlock<V, R, R, true, Self, Spills>::put(vectors_ + i, vectors_ + i, dim_, ends);
+    between_();
+    RowBlock<V, N, R, R, true, Self, Spills>::put(vectors_ + i, vectors_ + i, dim_, ends);
     int j = 0;
     for (; j + row_columns <= i; j += row_columns) {
-      RowBlock<V, R, row_columns, false, Self, false>::put(vectors_ + i, vectors_ + j, dim_, places);
+      between_();
+      RowBlock<V, N, R, row_columns, false, Self, false>::put(vectors_ + i, vectors_ + j, dim_, places);
       for (int r = 0; r < R; ++r) places[r] += row_columns;
     }
     for (; j < i; ++j) {
-      RowBlock<V, R, 1, false, Self, false>::put(vectors_ + i, vectors_ + j, dim_, places);
+      RowBlock<V, N, R, 1, false, Self, false>::put(vectors_ + i, vectors_ + j, dim_, places);
       for (int r = 0; r < R; ++r) ++places[r];
     }
   }
@@ -148,13 +166,16 @@ class SampleRows {
   const std::byte* const* vectors_;
   const std::int32_t count_, dim_;
   float* const out_;
+  Between& between_;
 };
 
 template <class V, bool Self, class Index>
 void rows_of(const Dots<Index>& call, std::int64_t sample, const std::byte** vectors) {
   for (std::int32_t f = 0; f < call.count; ++f) vectors[f] = vector_of(call.vectors[f], sample);
   copy_first<V>(call, sample);
-  SampleRows<V, Self>(vectors, call.count, call.dim, call.out + sample * call.out_stride + call.dim).put();
+  auto nothing = [] {};
+  float* out = call.out + sample * call.out_stride + call.dim;
+  SampleRows<V, 0, Self, decltype(nothing)>(vectors, call.count, call.dim, out, nothing).put();
 }
 
 }  // namespace recsmith

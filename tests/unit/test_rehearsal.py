@@ -5,14 +5,32 @@ import pytest
 from test_plan_planners import ALL, problem_of
 
 from recsmith import api
+from recsmith.bench.dlrm import parameters
 from recsmith.calibration import rehearsal
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.planner.auto import Auto
+from recsmith.planner.draft import drafted
 from recsmith.planner.evaluate import Pricer
 from recsmith.planner.finalists import PREDICTED, finalists
-from recsmith.planner.symmetric import Symmetric
-from recsmith.spec import Feature, MixedDimension, Model, Objective, Plan, PlanError, Table, Weights, Workload, check
+from recsmith.planner.fused import fused
+from recsmith.planner.symmetric import Symmetric, replicated
+from recsmith.spec import (
+    Feature,
+    Gather,
+    Interaction,
+    MixedDimension,
+    Mlp,
+    Model,
+    Objective,
+    Plan,
+    PlanError,
+    Problem,
+    Table,
+    Weights,
+    Workload,
+    check,
+)
 from recsmith.testing.machines import cached_machine, scratchpad_machine
 
 
@@ -93,3 +111,72 @@ def test_a_model_that_computes_rows_is_refused():
     plan = Plan("", "", "", Objective((Workload.uniform(model, 8),)), "auto", ())
     with pytest.raises(PlanError, match="computes some of its rows"):
         api.rehearse(model, plan, Weights({}))
+
+
+def joined_problem(batch: int):
+    """A model that multiplies its vectors, on two cores."""
+    tables = tuple(Table(f"t{i}", 50 + i, 8) for i in range(6))
+    features = tuple(Feature(f"f{i}", f"t{i}") for i in range(6))
+    model = Model(
+        "joined",
+        tables,
+        features,
+        dense_inputs=3,
+        bottom=Mlp((3, 8), ("relu",), "bottom"),
+        interaction=Interaction("dot"),
+        top=Mlp((8 + 21, 1), ("sigmoid",), "top"),
+    )
+    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in features)
+    return Problem(model, ops, Objective((Workload.uniform(model, batch),)), cached_machine(2))
+
+
+@pytest.mark.parametrize("batch", [64, 2048])
+def test_fused_and_written_buckets_are_each_others_finalists(batch):
+    asked = joined_problem(batch)
+    pricer = Pricer(asked, ALL, FittedCost())
+    workloads = asked.objective.workloads
+    even = replicated(pricer, [core.id for core in asked.platform.cores], workloads)
+    for bucket in (fused(even, pricer), even):
+        found = finalists(bucket, pricer, workloads).values()
+        assert {way.fused is None for way in found} == {True, False}
+
+
+@pytest.mark.parametrize("starts_fused", [True, False])
+def test_a_rehearsal_takes_a_fused_bucket_or_a_written_one_by_time(monkeypatch, starts_fused):
+    asked = joined_problem(2048)
+
+    def timed(found, *_):
+        return {name: 0.5 if (way.fused is None) == starts_fused else 1.0 for name, way in found.items()}
+
+    monkeypatch.setattr(rehearsal, "_timed", timed)
+    pricer = Pricer(asked, ALL, FittedCost())
+    even = replicated(pricer, [core.id for core in asked.platform.cores], asked.objective.workloads)
+    plan = drafted(pricer, "symmetric", (fused(even, pricer) if starts_fused else even,))
+    made = rehearsal.rehearsed(plan, pricer, Weights({}), None)
+    check(made, asked, ALL)
+    assert (made.bucket(2048).fused is None) == starts_fused
+
+
+def test_a_model_with_products_is_rehearsed_up_to_them(monkeypatch):
+    def no_lookup(*_):
+        raise AssertionError("only a look-up was timed")
+
+    monkeypatch.setattr(rehearsal, "looked_up", no_lookup)
+    served = []
+    asked = joined_problem(96)
+    rng = np.random.default_rng(0)
+    weights = Weights(
+        {t.name: rng.random((t.rows, t.dim), np.float32) for t in asked.model.tables}, parameters(asked.model)
+    )
+    machine = api.platform("cpu")
+    plan = api.plan(asked.model, machine, Workload.uniform(asked.model, 96))
+
+    def in_turns(executables, pool, tries, serve):
+        for executable in executables:
+            serve(executable, pool[0])
+            served.append(executable)
+        return [1.0 for _ in executables]
+
+    monkeypatch.setattr(rehearsal, "seconds_in_turns", in_turns)
+    made = api.rehearse(asked.model, plan, weights, platform=machine)
+    assert len(served) >= 2 and made.bucket(96) == plan.bucket(96)

@@ -144,7 +144,8 @@ def rehearse(
 ) -> Plan:
     """`plan` with the fastest of its finalists, timed here with the model's own tables; takes a second or two.
 
-    Finalists differ from the plan, and from each other, in how vectors are written and whether all cores take part.
+    Finalists differ from the plan, and from each other, in whether and how vectors are written before they are joined,
+    and whether all cores take part.
 
     Args:
         plan: made for this machine.

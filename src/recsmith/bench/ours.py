@@ -59,13 +59,13 @@ class Bound:
 def bind(setup: Setup, workload: Workload, options: LookupOptions) -> Bound:
     """Plan `setup`'s model for the workload on `options.threads` cores and bind the plan to the shared rows."""
     platform = restrict(load(options.platform or "cpu"), options.threads)
-    objective, weights = Objective((workload,)), Weights(setup.tables)
+    dense = {} if setup.joint is None else dlrm.parameters(setup.model)
+    objective, weights = Objective((workload,)), Weights(setup.tables, dense)
     if options.rehearse and options.planner == "auto":
         plan = settled(setup.model, platform, objective, weights, options.strategies)
     else:
         plan = planned(setup.model, platform, objective, options.planner, options.strategies)
-    dense = {} if setup.joint is None else dlrm.parameters(setup.model)
-    executable = bound(setup.model, plan, Weights(setup.tables, dense), platform)
+    executable = bound(setup.model, plan, weights, platform)
     return Bound(plan, platform, executable, str(executable.isa))
 
 

@@ -10,7 +10,7 @@ import ctypes
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from statistics import median
 from typing import Literal
@@ -211,26 +211,36 @@ def batches_from_far(model: Model, workload: Workload) -> list[Jagged]:
     return synthetic.batches(model, workload, max(4, count), seed=1, lengths="exact")
 
 
-def seconds_in_turns(executables: Sequence[Executable], pool: Sequence[Jagged], tries: int = _TRIES) -> list[float]:
+Serve = Callable[[Executable, Jagged], None]
+
+
+def looked_up(executable: Executable, ids: Jagged) -> None:
+    """A look-up of the ids."""
+    executable.lookup(ids)
+
+
+def seconds_in_turns(
+    executables: Sequence[Executable], pool: Sequence[Jagged], tries: int = _TRIES, serve: Serve = looked_up
+) -> list[float]:
     """Median seconds of a call to each, in turns of changing order, so that nobody always follows the same one.
 
     Each goes on for a while before it counts, until all its cores are awake.
     """
     ids = itertools.cycle(pool)
     spent: list[list[float]] = [[] for _ in executables]
-    calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3))) for executable in executables]
+    calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3, serve))) for executable in executables]
     order = list(range(len(executables)))
     random = Random(0)
     for _ in range(tries):
         random.shuffle(order)
         for at in order:
-            _time(executables[at], ids, calls[at])
-            spent[at].append(_time(executables[at], ids, calls[at]))
+            _time(executables[at], ids, calls[at], serve)
+            spent[at].append(_time(executables[at], ids, calls[at], serve))
     return [median(taken) for taken in spent]
 
 
-def _time(executable: Executable, ids: Iterator[Jagged], calls: int) -> float:
+def _time(executable: Executable, ids: Iterator[Jagged], calls: int, serve: Serve) -> float:
     start = time.perf_counter()
     for _ in range(calls):
-        executable.lookup(next(ids))
+        serve(executable, next(ids))
     return (time.perf_counter() - start) / calls

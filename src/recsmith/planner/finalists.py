@@ -1,6 +1,7 @@
 """What is worth timing beside a predicted bucket (ours).
 
-Prices tell mappings apart by tenths, the order and the stores of writing often not: these finalists differ in them.
+Prices tell mappings apart by tenths, the order and the stores of writing often not: these finalists differ in them, and
+in whether vectors are written at all before they are multiplied.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from recsmith.spec import Bucket, Placement, PlanError, Strategy, Workload
 
 from .evaluate import Pricer
+from .fused import fused
 from .greedy import symmetric_or_none
 from .symmetric import replicated
 from .writing import in_order, mapped, past_caches
@@ -22,7 +24,9 @@ FEW_SAMPLES = 512
 
 
 def finalists(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> dict[str, Bucket]:
-    """`bucket`, the symmetric mapping as it is planned and, row by row, in every way of writing; those that differ."""
+    """`bucket`, the symmetric mapping as it is planned, fused where there is something to multiply and, row by row, in
+    every way of writing; those that differ.
+    """
     cores = [core.id for core in pricer.problem.platform.cores]
     crews = {"all cores": cores}
     if len(cores) > 1 and max(workload.batch for workload in workloads) <= FEW_SAMPLES:
@@ -30,12 +34,23 @@ def finalists(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> 
     by_rows = Pricer(pricer.problem, row_strategies(pricer), pricer.cost)
     ways = {} if (even := symmetric_or_none(pricer, workloads)) is None else {"symmetric": even}
     for crew, ids in crews.items():
+        ways |= {f"fused, {crew}": way for way in _fused(pricer, ids, workloads)}
         ways |= {f"{name}, {crew}": way for name, way in _ways(by_rows, ids, workloads).items()}
     found = {PREDICTED: bucket}
     for name, way in ways.items():
         if all(way.stages != other.stages for other in found.values()):
             found[name] = replace(way, batch_up_to=bucket.batch_up_to)
     return found
+
+
+def _fused(pricer: Pricer, cores: Sequence[str], workloads: Sequence[Workload]) -> list[Bucket]:
+    """The symmetric mapping on `cores` with its vectors multiplied where they are; none without products."""
+    if not pricer.joining.present:
+        return []
+    try:
+        return [fused(replicated(pricer, cores, workloads), pricer)]
+    except PlanError:
+        return []
 
 
 def row_strategies(pricer: Pricer) -> dict[str, Strategy]:

@@ -18,7 +18,10 @@ dim 16, batch 2048, 1 thread: from 222 ns a sample with 16 to 200 with 256; AMD 
 NEAR_SHARE = 1 / 64
 """Tables of up to this part of a private cache stay near by themselves; others' rows are prefetched. With an eighth
 instead it took 767 ns a sample and not 614 (criteo_kaggle, dim 64, batch 2048, 1 thread, same machine)."""
-_AHEAD = Tuning(prefetch_distance=16, prefetch_level="t0")
+AHEAD = Tuning(prefetch_distance=2, prefetch_level="t0")
+"""Of tables that caches hold: rows are asked for singly, so few samples ahead that they are still near when used."""
+FAR_AHEAD = Tuning(prefetch_distance=8, prefetch_level="t0")
+"""Of tables beyond the last cache, each of whose rows lies on another page: asked for in bursts of so many samples."""
 
 
 class Fused:
@@ -65,7 +68,7 @@ def fused_beside(bucket: Bucket, symmetric: Bucket, pricer: Pricer) -> Bucket | 
 def fused(bucket: Bucket, pricer: Pricer) -> Bucket:
     """`bucket`, whose cores divide the samples alike in its last stage, with that stage fused.
 
-    Rows are prefetched a group of samples ahead, into the first cache: they are multiplied from where they are.
+    Rows are prefetched some samples ahead, into the first cache: they are multiplied from where they are.
     """
     interaction = pricer.problem.model.interaction
     assert interaction is not None
@@ -76,9 +79,11 @@ def fused(bucket: Bucket, pricer: Pricer) -> Bucket:
 
 def _tuning(placement: Placement, pricer: Pricer) -> Tuning:
     platform = pricer.problem.platform
-    if "hides-latency" in platform.capabilities:
-        return Tuning()
     reached = platform.core(placement.cores[0]).memories
-    private = [m for m in platform.memories if m.id in reached and m.kind == "cache" and len(m.cores) == 1]
-    near_bytes = NEAR_SHARE * max((memory.capacity_bytes for memory in private), default=0)
-    return Tuning() if pricer.table(placement.feature).nbytes <= near_bytes else _AHEAD
+    caches = [memory for memory in platform.memories if memory.id in reached and memory.kind == "cache"]
+    private_bytes = max((memory.capacity_bytes for memory in caches if len(memory.cores) == 1), default=0)
+    cached_bytes = max((memory.capacity_bytes for memory in caches), default=0)
+    nbytes = pricer.table(placement.feature).nbytes
+    if nbytes <= NEAR_SHARE * private_bytes:
+        return Tuning()
+    return AHEAD if nbytes <= cached_bytes else FAR_AHEAD
