@@ -13,7 +13,7 @@ from recsmith.bench.report import svg
 
 TARGET = Path(__file__).parent.parent / "docs/lookup.svg"
 BATCHES = (128, 2048)
-ROW_PX, TOP_PX, LABEL_PX, PANEL_PX, GAP_PX = 22, 74, 236, 158, 32
+ROW_PX, TOP_PX, LABEL_PX, PANEL_PX, GAP_PX = 22, 74, 262, 158, 32
 STYLE = """<style>
   svg { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif } text { fill: #52514e }
   .title { font-weight: 650; fill: #0b0b0b } .name { fill: #0b0b0b } .tick { fill: #898781; font-size: 11px }
