@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from batches import Placed, vectors_of
 from emulated import device
+from test_cuda_interaction import in_format
+from test_cuda_interaction import run as run_interaction
 from test_hashed import SMALL
 from test_hashed import run as run_hashed
-from test_interaction import in_format
-from test_interaction import run as run_interaction
 from test_lookup import run
 from test_resident import WAYS
 

@@ -5,10 +5,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from test_cuda_interaction import in_format
+from test_cuda_interaction import run as run_interaction
 from test_hashed import SMALL, expected, near
 from test_hashed import run as run_hashed
-from test_interaction import in_format
-from test_interaction import run as run_interaction
 from test_lookup import outside, recipes_of, run
 from test_resident import WAYS, pooled_only
 
