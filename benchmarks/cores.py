@@ -3,7 +3,7 @@
     python benchmarks/cores.py --threads 1 2 4 8 16 --budget 450
 
 Every mapping and PyTorch in turns on the same weights, on the shapes of [ASYM]. One JSON line a shape, batch and number
-of threads; lines that the results file has are left out, so that several short sessions make one table.
+of threads; lines that the results file has are left out, so that several short runs make one table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from where import results
 
 from recsmith import api
-from recsmith.bench import expected, ours, process, records, rounds
+from recsmith.bench import expected, ours, process, records, rival, rounds
 from recsmith.bench.engine import Setup
 from recsmith.bench.peers import PEERS
 from recsmith.bench.prediction import SHAPES, PredictionOptions
@@ -38,7 +38,6 @@ from recsmith.spec import (
     Plan,
     Platform,
     Record,
-    RecsmithError,
     Shard,
     Stage,
     Weights,
@@ -61,9 +60,9 @@ class CoresRecord(Record, frozen=True):
 
     Attributes:
         engines: name to its time; `symmetric`, `row shards` and `owned` are ours.
-        over_torch: each mapping's gain over eager PyTorch.
+        over_torch: each mapping's gain over eager PyTorch; empty where it could not take part.
         over_symmetric: each mapping's gain over the symmetric one.
-        over_rival: the best mapping's gain over the best rival.
+        over_rival: the best mapping's gain over the best rival; None where none could take part.
         missing: rivals that could not take part, and why.
     """
 
@@ -74,7 +73,7 @@ class CoresRecord(Record, frozen=True):
     engines: dict[str, Timed]
     over_torch: dict[str, float]
     over_symmetric: dict[str, float]
-    over_rival: float
+    over_rival: float | None
     missing: dict[str, str]
     kind: Literal["cores"] = "cores"
     version: int = 1
@@ -148,7 +147,7 @@ def measured(
             try:
                 engines[name] = make(setup)
             except Exception as error:  # a rival's failure is a result and not the end
-                missing[name] = f"{type(error).__name__}: {error}"
+                missing[name] = rival.reason(error)
         for name, engine in list(engines.items()):
             with rounds.active(engine):
                 problem = expected.disagreement(engine.output(engine.call(engine.prepare(trial[0]))), wanted_BW)
@@ -165,12 +164,10 @@ def measured(
 def makers(names: list[str], missing: dict[str, str]) -> list[tuple[str, Any]]:
     found = []
     for name in names:
-        try:
-            found += [(getattr(make, "name", name), make) for make in PEERS[name]]
-        except RecsmithError as error:
-            missing[name] = error.problem
-        except Exception as error:  # an installed library that fails to load
-            missing[name] = f"{type(error).__name__}: {error}"
+        made, why = rival.makers(PEERS, name)
+        if why:
+            missing[name] = why
+        found += [(getattr(make, "name", name), make) for make in made]
     return found
 
 
@@ -227,16 +224,16 @@ def recorded(
     timed = {name: Timed(each.seconds, each.q1_s, each.q3_s) for name, each in seen.items()}
     mine = {name: each.median_s for name, each in timed.items() if name in MAPPINGS}
     rivals = [each.median_s for name, each in timed.items() if name not in MAPPINGS]
-    default = timed["torch"].median_s if "torch" in timed else 0.0
+    default = timed.get("torch")
     return CoresRecord(
         workload,
         batch,
         ids,
         run,
         timed,
-        {name: default / s for name, s in mine.items()},
+        {name: default.median_s / s for name, s in mine.items()} if default else {},
         {name: mine["symmetric"] / s for name, s in mine.items()},
-        min(rivals, default=0.0) / min(mine.values()),
+        min(rivals) / min(mine.values()) if rivals else None,
         missing,
     )
 

@@ -78,7 +78,9 @@ def test_a_rival_that_rounds_what_is_asked_for_in_full_is_missing(world):
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_variant_is_right(world, name):
-    run_gpu_lookup(options(variants=(name,), against=(), rounds=3), world=world)
+    """One that is wrong ends the run: see test_the_check_sees_a_wrong_vector_and_one_never_written."""
+    record = run_gpu_lookup(options(variants=(name,), against=(), rounds=3), world=world)
+    assert [each.engine for each in record.cases] == ["recsmith", f"recsmith[{name}]"] and record.missing == ()
 
 
 def test_a_rival_that_is_not_here_is_missing_with_the_reason(world):

@@ -21,7 +21,7 @@ from recsmith.kernels.cuda import triton_gather  # noqa: E402
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def run(dtype, dim, batch, *, one_hot, mean=False, features=3, device="cpu"):
+def assert_agrees(dtype, dim, batch, *, one_hot, mean=False, features=3, device="cpu"):
     draw = np.random.default_rng(dim + batch)
     rows = [int(draw.integers(1, 60)) for _ in range(features)]
     tables = [torch.from_numpy(draw.normal(size=(count, dim))).to(FORMATS[dtype]).to(device) for count in rows]
@@ -50,9 +50,9 @@ def run(dtype, dim, batch, *, one_hot, mean=False, features=3, device="cpu"):
 @pytest.mark.parametrize("dim", [1, 7, 16, 128])
 @pytest.mark.parametrize("batch", [1, 37])
 def test_agrees_with_the_oracle(dtype, dim, batch):
-    run(dtype, dim, batch, one_hot=True)
-    run(dtype, dim, batch, one_hot=False)
-    run(dtype, dim, batch, one_hot=False, mean=True)
+    assert_agrees(dtype, dim, batch, one_hot=True)
+    assert_agrees(dtype, dim, batch, one_hot=False)
+    assert_agrees(dtype, dim, batch, one_hot=False, mean=True)
 
 
 COMPILE = """
@@ -92,5 +92,5 @@ def test_on_a_gpu():
         pytest.skip("no GPU")
     for dtype in FORMATS:
         for dim in (7, 16, 128):
-            run(dtype, dim, 333, one_hot=True, device="cuda")
-            run(dtype, dim, 333, one_hot=False, mean=True, device="cuda")
+            assert_agrees(dtype, dim, 333, one_hot=True, device="cuda")
+            assert_agrees(dtype, dim, 333, one_hot=False, mean=True, device="cuda")

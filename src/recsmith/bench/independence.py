@@ -7,10 +7,10 @@ the rivals. `slowest_over_fastest` says how far an engine's speed depends on the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from recsmith.platforms import load, restrict
 from recsmith.spec import Jagged, Objective, Plan, Platform, Progress, Record, RecsmithError, Weights, Workload
 from recsmith.spec.platform import Page
 
-from . import expected, ours, process, records, rounds
+from . import expected, ours, process, records, rival, rounds
 from .engine import Engine, Setup
 from .peers import PEERS
 from .result import engine_case
@@ -155,18 +155,14 @@ def _measured(
 def _peers(peer: str, setup: Setup, stack: ExitStack, missing: dict[str, str]) -> dict[str, Engine]:
     """The rival's engines that can be made here; the others go to `missing` with the reason."""
     found: dict[str, Engine] = {}
-    try:
-        makers: Sequence[Callable[[Setup], Any]] = PEERS[peer]
-    except RecsmithError as error:
-        if peer not in PEERS.names():
-            raise
-        missing[peer] = error.problem
-        return found
+    makers, why = rival.makers(PEERS, peer)
+    if why:
+        missing[peer] = why
     for make in makers:
         try:
             engine = make(setup)
         except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
-            missing[getattr(make, "name", peer)] = f"{type(error).__name__}: {error}"
+            missing[getattr(make, "name", peer)] = rival.reason(error)
             continue
         stack.callback(engine.close)
         found[engine.name] = engine

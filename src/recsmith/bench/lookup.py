@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -12,7 +12,7 @@ from recsmith.data import distributions, shapes, synthetic
 from recsmith.platforms import load
 from recsmith.spec import Jagged, Platform, Progress, RecsmithError
 
-from . import dlrm, expected, ours, ours_joined, process, records, rounds
+from . import dlrm, expected, ours, ours_joined, process, records, rival, rounds
 from .bound import PointerList
 from .engine import Engine, Joint, Setup
 from .options import LookupOptions
@@ -124,27 +124,24 @@ def _admit_peers(bench: Bench, trial: list[Jagged], stack: ExitStack, progress: 
                 stack.callback(engine.close)
                 reason = _admit(bench, engine, trial)
             except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+                reason = rival.reason(error)
             if reason:
                 bench.missing.append(records.Missing(name, reason))
         if progress:
             progress("starting rivals", at + 1, len(bench.options.against))
 
 
-def _makers(bench: Bench, peer: str) -> Iterable[Callable[[Setup], Engine]]:
+def _makers(bench: Bench, peer: str) -> Sequence[Callable[[Setup], Engine]]:
+    found, why = rival.makers(PEERS, peer)
+    if why:
+        bench.missing.append(records.Missing(peer, why))
+    if not found or bench.setup.joint is None:
+        return found
     try:
-        makers: Sequence[Callable[[Setup], Engine]] = PEERS[peer]
-        if bench.setup.joint is not None:
-            makers = _with_interaction(peer, makers, bench.setup.joint)
-    except RecsmithError as error:
-        if peer not in PEERS.names():
-            raise
-        bench.missing.append(records.Missing(peer, error.problem))
+        return _with_interaction(peer, found, bench.setup.joint)
+    except Exception as error:  # what computes the interaction is a rival's too
+        bench.missing.append(records.Missing(peer, rival.reason(error)))
         return ()
-    except Exception as error:  # an installed library that fails to load
-        bench.missing.append(records.Missing(peer, f"cannot be imported: {type(error).__name__}: {error}"))
-        return ()
-    return makers
 
 
 def _with_interaction(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -179,9 +180,7 @@ class _CoreAtWork:
     @staticmethod
     def _crowding(work: Work) -> float:
         """1 when all vectors of a column fall into one set of the first cache, less for two or four, 0 for many."""
-        return (
-            {0: 1.0, 2048: 0.7, 1024: 0.25, 3072: 0.25}.get(work.apart_bytes % 4096, 0.0) if work.apart_bytes else 0.0
-        )
+        return _CROWDED.get(math.gcd(work.apart_bytes, _WAY_BYTES), 0.0) if work.apart_bytes else 0.0
 
     def _written_s(self, memory: Memory, access: str, work: Work, *, in_order: bool) -> float:
         if in_order or work.vectors <= 0:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -34,6 +33,7 @@ from recsmith.spec import (
 
 from .binding import compile
 from .centroids import SAMPLE, CentroidRows
+from .closing import Closing
 from .cpu import CpuExecutable
 from .ids import FeatureIds, parts_of
 from .rows import DheRows, RowMaker, row_maker
@@ -137,7 +137,7 @@ class _Store:
         return CentroidRows(self._maker, np.ascontiguousarray(ids_S, np.int64), self.way.centroids)
 
 
-class ComputedExecutable:
+class ComputedExecutable(Closing):
     """Looks ids up and predicts, as `CpuExecutable`; calls from several threads take turns.
 
     Attributes:
@@ -206,14 +206,6 @@ class ComputedExecutable:
         """Give back threads and memory; calls under way finish first."""
         with self._lock:
             self._inner.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _resolve(self, ids: Jagged) -> tuple[Jagged, int]:
         """The ids as the served model wants them: slots for computed tables, second vectors' ids at the end."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsmith.spec import Batch, InputError, Interacted, Jagged, Looked, Model, Prediction
 
+from .closing import Closing
 from .dense import Dense, Dlrm
 from .memory import TableMemory
 
 
-class CpuExecutable:
+class CpuExecutable(Closing):
     """Looks ids up and predicts. Safe from several threads at once; a context manager.
 
     Attributes:
@@ -107,14 +107,6 @@ class CpuExecutable:
         """Give back threads and memory; calls under way finish first."""
         self._engine.close()
         self._memory = TableMemory({}, None, 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _lookup(self, ids: Jagged, out: NDArray[np.float32] | None, *, rest: bool) -> Looked:
         sequences = self._sequences(ids) if self._unpooled else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,10 +10,10 @@ from recsmith import api
 from recsmith.data import distributions, shapes
 from recsmith.kernels import KERNELS
 from recsmith.platforms import load
-from recsmith.spec import Plan, Platform, Progress, RecsmithError, UnavailableError, Workload
+from recsmith.spec import Plan, Platform, Progress, RecsmithError, Workload
 from recsmith.strategies import STRATEGIES
 
-from .. import records, rounds
+from .. import records, rival, rounds
 from . import ours
 from .case import GpuCase
 from .engine import GpuEngine
@@ -91,18 +91,11 @@ def _admitted(case: GpuCase, made: Sequence[GpuEngine], stack: ExitStack) -> dic
     return found
 
 
-def _makers(name: str, missing: list[records.Missing]) -> Iterable[Callable[[GpuCase], GpuEngine]]:
-    if name not in RIVALS.names():
-        RIVALS[name]
-    try:
-        makers: Sequence[Callable[[GpuCase], GpuEngine]] = RIVALS[name]
-    except UnavailableError as error:
-        missing.append(records.Missing(name, error.problem))
-        return ()
-    except Exception as error:  # an installed library that fails to load
-        missing.append(records.Missing(name, f"cannot be imported: {_sentence(error)}"))
-        return ()
-    return makers
+def _makers(name: str, missing: list[records.Missing]) -> Sequence[Callable[[GpuCase], GpuEngine]]:
+    found, why = rival.makers(RIVALS, name)
+    if why:
+        missing.append(records.Missing(name, why))
+    return found
 
 
 def _admit_rival(
@@ -118,7 +111,7 @@ def _admit_rival(
         stack.callback(engine.close)
         problem = _problem(case, engine)
     except Exception as error:  # a rival's failure, of whatever kind, is a result and not the end
-        problem = _sentence(error)
+        problem = rival.reason(error)
     if problem:
         missing.append(records.Missing(name, problem))
     else:
@@ -147,7 +140,7 @@ def _recorded(
         except Exception as error:
             if engine.name.startswith("recsmith"):
                 raise
-            missing.append(records.Missing(name, f"cannot be recorded as a graph: {_sentence(error)}"))
+            missing.append(records.Missing(name, f"cannot be recorded as a graph: {rival.reason(error)}"))
     return found
 
 
@@ -267,8 +260,3 @@ def _summary(options: GpuOptions, plan: Plan, platform: Platform, case: GpuCase)
         predicted_source=plan.predicted[0].total.source,
         platform_source=platform.source,
     )
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from recsmith.kernels.cuda.device import Device, Graph, Memory
 from recsmith.spec import Batch, IdRangeError, InputError, Jagged, Looked, Model, Plan, Prediction
 
+from ..closing import Closing
 from .forms import Block, Form, form_of
 from .launches import Lookups, Output
 from .tables import PlacedTables
@@ -37,7 +36,7 @@ class _Recorded:
         self.block.close()
 
 
-class CudaExecutable:
+class CudaExecutable(Closing):
     """Looks ids up on a GPU. One batch at a time: calls from several threads wait for each other.
 
     The first batch of a form (samples, type of ids, power of two of their number) is recorded as a graph, which takes
@@ -111,14 +110,6 @@ class CudaExecutable:
                 recorded.close()
             self._recorded.clear()
             self._tables.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self, form: Form, ids: Jagged) -> Block:
         if self._closed:
