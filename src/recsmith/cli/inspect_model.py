@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from recsmith.bench.units import show_bytes, show_count
+from recsmith.importers.model_card import held_as
 
 from .options import Artifact, Json
 from .output import Output, grid, plain
@@ -38,7 +39,7 @@ def _summary(model: Model, dense: int) -> dict[str, object]:
                 "table": table.name,
                 "rows": table.rows,
                 "dim": table.dim,
-                "format": _held(table),
+                "format": held_as(table),
                 "bytes": table.nbytes,
                 "pooling": feature.pooling,
                 "ids": feature.id_map.kind,
@@ -58,7 +59,7 @@ def _render(console: Console, model: Model, dense: int) -> None:
             plain(table.name),
             show_count(table.rows),
             str(table.dim),
-            _held(table),
+            held_as(table),
             show_bytes(table.nbytes),
             f"{table.nbytes / model.nbytes:.1%}",
             feature.pooling,
@@ -83,15 +84,3 @@ def _parameters(model: Model) -> int:
 def _read(model: Model, feature: Feature) -> list[Table]:
     """The table that a feature reads, and the one beside it."""
     return [model.table(name) for name in (feature.table, feature.beside) if name is not None]
-
-
-def _held(table: Table) -> str:
-    """The format of stored rows, or what rows are computed by."""
-    from recsmith.spec import Dhe
-
-    match table.computed:
-        case None:
-            return table.format.dtype
-        case Dhe() as dhe:
-            return f"dhe {'-'.join(map(str, dhe.widths(table.dim)))}"
-    return str(type(table.computed).__struct_config__.tag)
