@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from recsmith import api
 from recsmith.executor.cuda import CudaExecutable, compile
-from recsmith.executor.cuda.executable import KEPT_FORMS
+from recsmith.executor.cuda.forms import padded
+from recsmith.executor.cuda.slots import KEPT_FORMS
 from recsmith.executor.cuda.tables import inside, room_bytes
 from recsmith.platforms import load
+from recsmith.platforms.restrict import restrict
 from recsmith.spec import (
     Feature,
     ForeignPlanError,
@@ -32,7 +34,8 @@ from recsmith.spec import (
 from recsmith.testing.cases import corner_cases, random_case, single
 from recsmith.testing.conformance import agree
 
-PLATFORM = load("a100")
+PLATFORM = restrict(load("a100"), 8)
+"""Few enough multiprocessors that plans which use all of them are emulated quickly."""
 
 
 def planned(model, batch=8, **options):
@@ -153,11 +156,37 @@ def test_weights_are_asked_for_where_a_feature_is_weighted():
 def test_graphs_are_kept_up_to_a_number():
     case = single("MANY", [[1]], one_hot=True)
     with bind(case) as executable:
-        for batch in range(1, KEPT_FORMS + 3):
+        sizes = sorted({padded(batch) for batch in range(1, 200)})
+        assert len(sizes) > KEPT_FORMS
+        for batch in (*sizes, sizes[-1] - 1):
             ids = np.arange(batch, dtype=np.int64) % 50
             looked = executable.lookup(Jagged(ids, None, batch))
             assert np.array_equal(looked.pooled, case.weights.tables["t"][ids])
-        assert len(executable._recorded) == KEPT_FORMS
+        assert executable.forms == KEPT_FORMS
+
+
+def test_batches_are_padded_to_few_sizes():
+    assert [padded(n) for n in (0, 1, 15, 16, 17, 100, 129, 2048, 2049)] == [0, 1, 15, 16, 18, 104, 144, 2048, 2304]
+    assert all(n <= padded(n) <= max(n + 1, n * 9 // 8) for n in range(1, 5000))
+    assert len({padded(n) for n in range(1, 65537)}) < 120
+
+
+def test_padding_is_not_seen():
+    """17 samples go as 18: ids outside are still named by their own position, and sequences keep their length."""
+    tables = (Table("a", 50, 4), Table("b", 3, 4))
+    features = (Feature("fa", "a"), Feature("fb", "b"), Feature("each", "a", "none"))
+    model = Model("m", tables, features)
+    draw = np.random.default_rng(0)
+    weights = Weights({t.name: draw.normal(size=(t.rows, 4)).astype(np.float32) for t in tables})
+    ids = np.concatenate([draw.integers(0, 50, 17), draw.integers(0, 3, 17), draw.integers(0, 50, 17)])
+    with compile(model, planned(model), weights, platform=PLATFORM, device=device()) as executable:
+        wrong = ids.copy()
+        wrong[20] = 3
+        with pytest.raises(IdRangeError, match=r"id 3 of feature 'fb' \(value 20\)"):
+            executable.lookup(Jagged(wrong, None, 17))
+        looked = executable.lookup(Jagged(ids, None, 17))
+        assert np.array_equal(looked.pooled[:, 4:], weights.tables["b"][ids[17:34]])
+        assert np.array_equal(looked.sequences["each"], weights.tables["a"][ids[34:]])
 
 
 def replanned(model, change, batch=8):

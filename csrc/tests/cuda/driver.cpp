@@ -30,7 +30,7 @@ struct Kernel {
 struct Recorded {
   std::vector<std::function<int()>> steps;
 };
-Recorded* recording = nullptr;
+std::map<void*, Recorded*> recording;  // by stream
 
 bool valid(const void* at, std::size_t nbytes) {
   const Address address = reinterpret_cast<Address>(at);
@@ -61,14 +61,15 @@ int release(Address address) {
   return ok;
 }
 
-int run_or_record(std::function<int()> step) {
-  if (recording == nullptr) return step();
-  recording->steps.push_back(std::move(step));
+int run_or_record(void* stream, std::function<int()> step) {
+  const auto found = recording.find(stream);
+  if (found == recording.end()) return step();
+  found->second->steps.push_back(std::move(step));
   return ok;
 }
 
-int copy(Address to, Address from, std::size_t nbytes, Address device_side) {
-  return run_or_record([=] {
+int copy(Address to, Address from, std::size_t nbytes, Address device_side, void* stream) {
+  return run_or_record(stream, [=] {
     if (nbytes > 0 && !valid(reinterpret_cast<void*>(device_side), nbytes)) return int{invalid};
     std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), nbytes);
     return int{ok};
@@ -109,10 +110,10 @@ int cuMemAlloc_v2(Address* to, std::size_t nbytes) { return allocate(to, nbytes)
 int cuMemFree_v2(Address address) { return release(address); }
 int cuMemAllocHost_v2(Address* to, std::size_t nbytes) { return allocate(to, nbytes); }
 int cuMemFreeHost(Address address) { return release(address); }
-int cuMemcpyHtoDAsync_v2(Address to, Address from, std::size_t nbytes, void*) { return copy(to, from, nbytes, to); }
-int cuMemcpyDtoHAsync_v2(Address to, Address from, std::size_t nbytes, void*) { return copy(to, from, nbytes, from); }
-int cuMemsetD8Async(Address to, unsigned char value, std::size_t nbytes, void*) {
-  return run_or_record([=] { return valid(reinterpret_cast<void*>(to), nbytes) ? (std::memset(reinterpret_cast<void*>(to), value, nbytes), int{ok}) : int{invalid}; });
+int cuMemcpyHtoDAsync_v2(Address to, Address from, std::size_t nbytes, void* stream) { return copy(to, from, nbytes, to, stream); }
+int cuMemcpyDtoHAsync_v2(Address to, Address from, std::size_t nbytes, void* stream) { return copy(to, from, nbytes, from, stream); }
+int cuMemsetD8Async(Address to, unsigned char value, std::size_t nbytes, void* stream) {
+  return run_or_record(stream, [=] { return valid(reinterpret_cast<void*>(to), nbytes) ? (std::memset(reinterpret_cast<void*>(to), value, nbytes), int{ok}) : int{invalid}; });
 }
 int cuStreamCreate(void** stream, unsigned) { return *stream = new char, ok; }
 int cuStreamSynchronize(void*) { return problem[0] == 0 ? ok : launch_failed; }
@@ -124,8 +125,10 @@ int cuEventElapsedTime(float* ms, void* first, void* second) {
   return *ms = std::chrono::duration<float, std::milli>(*static_cast<Time*>(second) - *static_cast<Time*>(first)).count(), ok;
 }
 int cuEventDestroy_v2(void* event) { return delete static_cast<std::chrono::steady_clock::time_point*>(event), ok; }
-int cuStreamBeginCapture_v2(void*, int) { return recording = new Recorded, ok; }
-int cuStreamEndCapture(void*, void** graph) { return *graph = recording, recording = nullptr, ok; }
+int cuStreamBeginCapture_v2(void* stream, int) { return recording[stream] = new Recorded, ok; }
+int cuStreamEndCapture(void* stream, void** graph) { return *graph = recording[stream], recording.erase(stream), ok; }
+int cuGraphExecDestroy(void*) { return ok; }
+int cuGraphDestroy(void* graph) { return delete static_cast<Recorded*>(graph), ok; }
 int cuGraphInstantiateWithFlags(void** runnable, void* graph, unsigned long long) { return *runnable = graph, ok; }
 int cuGraphLaunch(void* runnable, void*) {
   for (const auto& step : static_cast<Recorded*>(runnable)->steps) {
@@ -159,7 +162,7 @@ int cuLaunchKernelEx(const Config* config, void* function, void** parameters, vo
   const Kernel kernel = *static_cast<Kernel*>(function);
   const std::string argument(static_cast<const char*>(parameters[0]), kernel.argument_bytes);
   emulated::Request request{config->grid[0], config->block[0], config->shared_bytes, config->count > 0 ? config->attributes[0].value[0] : 1, order(), nullptr, valid, problem};
-  return run_or_record([=]() mutable {
+  return run_or_record(config->stream, [=]() mutable {
     if (request.block != kernel.threads || request.shared_bytes > 232448) return int{invalid};
     std::vector<std::uint64_t> aligned(argument.size() / 8 + 1);
     std::memcpy(aligned.data(), argument.data(), argument.size());

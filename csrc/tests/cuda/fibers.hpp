@@ -168,7 +168,7 @@ inline std::size_t run_warp(std::unique_ptr<Thread>* threads, std::uint64_t orde
 }
 
 // Runs one cluster of blocks to its end; returns whether it came to it.
-inline bool run_cluster(unsigned first, std::vector<char>& stacks, std::mt19937_64& draw) {
+inline bool run_cluster(unsigned first, char* stacks, std::mt19937_64& draw) {
   const Request& request = state->request;
   std::vector<std::unique_ptr<Thread>> threads;
   state->cluster.clear();
@@ -179,7 +179,7 @@ inline bool run_cluster(unsigned first, std::vector<char>& stacks, std::mt19937_
     for (unsigned t = 0; t < request.block; ++t) {
       auto thread = std::make_unique<Thread>();
       getcontext(&thread->start);
-      thread->start.uc_stack.ss_sp = stacks.data() + threads.size() * stack_bytes;
+      thread->start.uc_stack.ss_sp = stacks + threads.size() * stack_bytes;
       thread->start.uc_stack.ss_size = stack_bytes;
       thread->start.uc_link = nullptr;
       makecontext(&thread->start, run_thread, 0);
@@ -202,13 +202,21 @@ inline bool run_cluster(unsigned first, std::vector<char>& stacks, std::mt19937_
   return true;
 }
 
+// Kept from launch to launch, never cleared: the pages of a stack are touched once.
+inline char* stacks_of(std::size_t threads) {
+  static std::unique_ptr<char[]> kept;
+  static std::size_t room = 0;
+  if (threads > room) kept.reset(new char[threads * stack_bytes]), room = threads;
+  return kept.get();
+}
+
 inline int launch(const Request& request, void (*kernel)(const void*)) {
   State own;
   own.request = request;
   own.kernel = kernel;
   state = &own;
   if (request.block % 32 != 0 || request.grid % request.cluster != 0) return 1;
-  std::vector<char> stacks(stack_bytes * request.block * request.cluster);
+  char* const stacks = stacks_of(request.block * request.cluster);
   std::mt19937_64 draw(request.order);
   for (unsigned first = 0; first < request.grid; first += request.cluster) {
     if (!run_cluster(first, stacks, draw)) return 2;

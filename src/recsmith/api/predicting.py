@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsmith.data import hot, idmaps, readers, writers
-from recsmith.spec import Batch, Plan, Platform, Prediction, Progress, Record, Workload
+from recsmith.spec import Batch, Plan, Platform, Prediction, Progress, Record, Streaming, Workload
 
 from .compose import compile, load, plan, platform
 
@@ -81,7 +81,10 @@ def predict(
     with compile(model, made, weights, platform=here, isa=isa, progress=progress, **options) as engine:
         start = time.perf_counter()
         batches = readers.read(rows, model, batch, reader=reader, maps=maps, tally=tally)
-        predictions = counted.over(engine.run(each) for each in _watched(batches, progress))
+        watched = _watched(batches, progress)
+        predictions = counted.over(
+            engine.stream(watched) if isinstance(engine, Streaming) else map(engine.run, watched)
+        )
         if output is None:
             for _ in predictions:
                 pass

@@ -33,7 +33,7 @@ from .plan import (
 )
 from .platform import Core, Curve, Memory, Overheads, Platform, Role, Tuning
 from .popularity import Popularity, PopularityClass
-from .protocols import CostModel, Executable, Ledger, Planner, Progress, Representation, Strategy
+from .protocols import CostModel, Executable, Ledger, Planner, Progress, Representation, Strategy, Streaming
 from .record import Record
 from .registry import Registry
 from .representation import (
@@ -132,6 +132,7 @@ __all__ = [
     "Stage",
     "Strategy",
     "Stream",
+    "Streaming",
     "Table",
     "Trace",
     "Tuning",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,14 @@ class Executable(Protocol):
 
     def close(self) -> None:
         """Give back threads and memory."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An executable that stages the next batch while it computes one."""
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Prediction]:
+        """The model's output for each batch, in order."""
 
 
 class Progress(Protocol):

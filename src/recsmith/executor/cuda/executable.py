@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.kernels.cuda.device import Device, Graph, Memory
+from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.spec import Batch, IdRangeError, InputError, Jagged, Looked, Model, Plan, Prediction
 
 from ..closing import Closing
-from .forms import Block, Form, form_of
+from .forms import Block, Form, Purpose, form_of
 from .launches import Lookups, Output
+from .prediction import DlrmOnGpu
+from .recording import DriverRecorder, Lane, Recorder, Steps
+from .slots import IN_FLIGHT, Recorded, Slots
 from .tables import PlacedTables
+from .torch_side import TorchSide
 
-KEPT_FORMS = 32
-"""Graphs kept; the one that was used longest ago makes room."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """A graph and the memory that batches of its form pass through."""
-
-    block: Block
-    graph: Graph
-    words: tuple[Memory, ...]
-
-    def close(self) -> None:
-        """Give the memory back."""
-        for memory in self.words:
-            memory.close()
-        self.block.close()
+DensePart = Callable[[], tuple[DlrmOnGpu, TorchSide]]
+"""Makes the dense part when the first prediction is asked for: look-ups need no torch."""
 
 
 class CudaExecutable(Closing):
-    """Looks ids up on a GPU. One batch at a time: calls from several threads wait for each other.
+    """Looks ids up and predicts on a GPU. Safe from several threads: two batches of a form pass through at a time.
 
-    The first batch of a form (samples, type of ids, power of two of their number) is recorded as a graph, which takes
-    milliseconds, and seconds where its kernels are compiled for the first time.
+    The first batch of a form (samples up to an eighth, type of ids, power of two of their number) is recorded as a
+    graph, which takes milliseconds, and seconds where its kernels are compiled for the first time.
     """
 
-    def __init__(self, model: Model, plan: Plan, device: Device, tables: PlacedTables, lookups: Lookups) -> None:
+    def __init__(
+        self, model: Model, plan: Plan, device: Device, tables: PlacedTables, lookups: Lookups, dense: DensePart
+    ) -> None:
         self.model = model
         self._plan, self._device, self._tables, self._lookups = plan, device, tables, lookups
         self._weighted = any(feature.weighted for feature in model.features)
         self._unpooled = {f.name: model.table_of(f).dim for f in model.features if f.pooling == "none"}
-        self._recorded: OrderedDict[Form, _Recorded] = OrderedDict()
-        self._stream = device.stream()
-        self._lock = threading.Lock()
-        self._closed = False
+        self._make_dense = dense
+        self._dense: tuple[DlrmOnGpu, TorchSide] | None = None
+        self._driver = DriverRecorder(device)
+        self._lanes: dict[tuple[Purpose, int], Lane] = {}
+        self._slots = Slots(device, self._record)
 
     @property
     def isa(self) -> str:
@@ -67,6 +59,11 @@ class CudaExecutable(Closing):
     def host_bytes(self) -> int:
         """Bytes of tables that did not fit there and are read from pinned host memory."""
         return self._tables.host_bytes
+
+    @property
+    def forms(self) -> int:
+        """Forms of batches that have graphs."""
+        return self._slots.forms
 
     def lookup(self, ids: Jagged, out: NDArray[np.float32] | None = None) -> Looked:
         """The look-up's output, on the host.
@@ -86,69 +83,139 @@ class CudaExecutable(Closing):
         if ids.batch == 0:
             empty = {name: np.empty((0, dim), np.float32) for name, dim in self._unpooled.items()}
             return Looked(np.empty(shape, np.float32) if out is None else out, empty, 0)
-        with self._lock:
-            block = self._run(form, ids)
-            replaced = self._judged(block, ids)
+        with self._taken(form) as recorded:
+            self._start(recorded, ids)
+            self._device.synchronize(recorded.lane.stream)
+            replaced = self._judged(recorded.block, ids)
             pooled = np.empty(shape, np.float32) if out is None else out
-            pooled[:] = block.vectors()
-            return Looked(pooled, self._sequences(block, ids), replaced)
+            pooled[:] = recorded.block.vectors(ids.batch)
+            return Looked(pooled, self._sequences(recorded.block, ids), replaced)
 
     def run(self, batch: Batch) -> Prediction:
         """The model's output for the batch.
 
         Raises:
-            InputError: the executable was made for look-ups only.
+            InputError: as `lookup`; or the model is no DLRM, or the dense inputs are missing or misshapen.
+            IdRangeError: as `lookup`.
+            UnavailableError: torch has no CUDA.
         """
-        raise InputError("run", f"model '{self.model.name}' is bound to a GPU for look-ups", "Call lookup instead.")
+        return next(self.stream((batch,)))
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Prediction]:
+        """The model's output for each batch, in order; while one is computed the next is staged and copied.
+
+        Raises:
+            InputError, IdRangeError, UnavailableError: as `run`, for the batch at fault when it is its turn.
+        """
+        flying: deque[tuple[Recorded | None, Batch]] = deque()
+        try:
+            for batch in batches:
+                while len(flying) >= IN_FLIGHT:
+                    yield self._landed(*flying.popleft())
+                recorded = None
+                if batch.sparse.batch:
+                    form = self._form(batch)
+                    # Never wait for a graph while holding one: another stream may hold the one that is waited for.
+                    while (recorded := self._slots.take(form, wait=not flying)) is None:
+                        yield self._landed(*flying.popleft())
+                    flying.append((recorded, batch))
+                    self._start(recorded, batch.sparse, batch.dense)
+                else:
+                    flying.append((None, batch))
+            while flying:
+                yield self._landed(*flying.popleft())
+        finally:
+            for left, _ in flying:
+                if left is not None:
+                    self._device.synchronize(left.lane.stream)
+                    self._slots.give(left)
 
     def close(self) -> None:
         """Give back graphs and memory; calls under way finish first."""
-        with self._lock:
-            self._closed = True
-            self._device.synchronize(self._stream)
-            for recorded in self._recorded.values():
-                recorded.close()
-            self._recorded.clear()
-            self._tables.close()
-
-    def _run(self, form: Form, ids: Jagged) -> Block:
-        if self._closed:
-            raise InputError("lookup", "the executable is closed", "Compile the plan again.")
         self._device.activate()
-        recorded = self._recorded.get(form)
-        if recorded is None:
-            recorded = self._record(form)
-        self._recorded.move_to_end(form)
-        recorded.block.fill(ids)
-        recorded.graph.launch(self._stream)
-        self._device.synchronize(self._stream)
-        return recorded.block
+        self._slots.close()
+        self._tables.close()
 
-    def _record(self, form: Form) -> _Recorded:
-        while len(self._recorded) >= KEPT_FORMS:
-            _, oldest = self._recorded.popitem(last=False)
-            oldest.close()
-        block = Block(self._device, form, self.model, self._unpooled)
-        start = block.device.address
+    @contextmanager
+    def _taken(self, form: Form) -> Iterator[Recorded]:
+        recorded = self._slots.take(form)
+        assert recorded is not None
+        try:
+            yield recorded
+        finally:
+            self._slots.give(recorded)
+
+    def _form(self, batch: Batch) -> Form:
+        """The form of a batch to be predicted, whose dense inputs are as they should be."""
+        form = form_of(batch.sparse, len(self.model.features), weighted=self._weighted, purpose="predict")
+        wanted = (batch.sparse.batch, self.model.dense_inputs)
+        if self.model.bottom is not None and (batch.dense is None or batch.dense.shape != wanted):
+            found = "none" if batch.dense is None else str(list(batch.dense.shape))
+            raise InputError("run", f"dense inputs are {found}, wanted {list(wanted)}", "Pass both.")
+        return form
+
+    def _start(self, recorded: Recorded, ids: Jagged, dense: NDArray[np.float32] | None = None) -> None:
+        self._device.activate()
+        recorded.block.fill(ids, dense)
+        recorded.graph.launch(recorded.lane.stream)
+
+    def _landed(self, recorded: Recorded | None, batch: Batch) -> Prediction:
+        """The prediction of a batch that was started, once it is there."""
+        part, _ = self._dense_part()
+        if recorded is None:
+            return Prediction(np.empty(0 if part.outputs == 1 else (0, part.outputs), np.float32))
+        try:
+            self._device.synchronize(recorded.lane.stream)
+            replaced = self._judged(recorded.block, batch.sparse)
+            values = recorded.block.predictions(batch.sparse.batch).copy()
+        finally:
+            self._slots.give(recorded)
+        return Prediction(values[:, 0] if part.outputs == 1 else values, replaced)
+
+    def _dense_part(self) -> tuple[DlrmOnGpu, TorchSide]:
+        if self._dense is None:
+            self._dense = self._make_dense()
+        return self._dense
+
+    def _record(self, form: Form, number: int) -> Recorded:
+        """The number-th graph of a form; those of one number share a lane."""
+        self._device.activate()
+        memories: list[Memory] = []
+        bucket = self._plan.bucket(form.batch)
+        recorder: Recorder = self._driver
+        if form.purpose == "predict":
+            part, recorder = self._dense_part()
+            block = Block(self._device, form, self.model, self._unpooled, part.outputs)
+            steps = part.steps(block, bucket, memories)
+        else:
+            block = Block(self._device, form, self.model, self._unpooled)
+            steps = self._looking_up(block, memories)
+        lane = self._lanes.get((form.purpose, number))
+        if lane is None:
+            lane = self._lanes[form.purpose, number] = recorder.lane()
+        return Recorded(block, recorder.record(lane, steps), lane, tuple(memories))
+
+    def _looking_up(self, block: Block, memories: list[Memory]) -> Steps:
+        start, device = block.device.address, self._device
         sequences = {name: start + at for name, at in block.sequences.items()}
         output = Output(start + block.pooled, 4 * self.model.width, "fp32", sequences)
-        words: list[Memory] = []
 
         def put(nbytes: bytes) -> int:
-            words.append(self._device.place(np.frombuffer(nbytes, np.uint8)))
-            return words[-1].address
+            memories.append(device.place(np.frombuffer(nbytes, np.uint8)))
+            return memories[-1].address
 
-        launches = self._lookups.launches(self._plan.bucket(form.batch), block.ids(), output, put)
+        launches = self._lookups.launches(self._plan.bucket(block.form.batch), block.ids(), output, put)
         for launch in launches:
             # Compiled and loaded before recording begins, during which that is not allowed.
-            self._device.function(launch.program)
-        with self._device.recording(self._stream) as graph:
-            block.upload(self._device, self._stream)
+            device.function(launch.program)
+
+        def run(stream: int) -> None:
+            block.upload(device, stream)
             for launch in launches:
-                self._device.run(launch, self._stream)
-            block.download(self._device, self._stream)
-        self._recorded[form] = _Recorded(block, graph, tuple(words))
-        return self._recorded[form]
+                device.run(launch, stream)
+            block.download(device, stream)
+
+        return Steps(((run,),))
 
     def _judged(self, block: Block, ids: Jagged) -> int:
         """How many ids were replaced.
@@ -156,7 +223,7 @@ class CudaExecutable(Closing):
         Raises:
             IdRangeError: one is outside its table under policy `error`.
         """
-        position, replaced = block.found()
+        position, replaced = block.found(ids.batch)
         if position is None:
             return replaced
         feature = self.model.features[_feature_of(position, ids)]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors
+from recsmith.kernels.cuda.call import ELEMENT_BYTES, Ids, OutputType, StoredRows, Vectors
 from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.interaction import interact
 from recsmith.kernels.cuda.lookup import lookup
@@ -21,7 +21,6 @@ from recsmith.kernels.cuda.streamed import streamed
 from recsmith.spec import Bucket, Feature, Interval, Model, Objective, Placement, Stage, UnavailableError
 
 Put = Callable[[bytes], int]
-ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 FAR_BYTES = 4 << 20
 """Tables beyond this are read past the first-level cache, which holds a few hundred kB at most."""
 
@@ -33,7 +32,7 @@ class Output:
     Attributes:
         address: of the first sample's first column.
         stride_bytes: between samples.
-        sequences: feature without pooling to the address of its vectors.
+        sequences: feature without pooling to the address of its vectors; those not named are not looked up.
     """
 
     address: int
@@ -85,7 +84,7 @@ class Lookups:
         """
         kind = self.model.interaction
         first = Vectors(bottom, 0, output.address, output.stride_bytes, "identity")
-        looked = self.vectors([feature.name for feature in self.model.features], output)
+        looked = self.vectors([feature.name for feature in self.model.pooled], output)
         return interact(
             [first, *looked],
             ids,
@@ -105,10 +104,11 @@ class Lookups:
 
     def _stage(self, stage: Stage, ids: Ids, output: Output, put: Put) -> list[Launch]:
         by_feature: dict[str, list[Placement]] = defaultdict(list)
-        for placement in stage.placements:
-            by_feature[placement.feature].append(placement)
-        kind = {feature: self._flow(placements) for feature, placements in by_feature.items()}
         unpooled = {feature.name for feature in self.model.features if feature.pooling == "none"}
+        for placement in stage.placements:
+            if placement.feature not in unpooled or placement.feature in output.sequences:
+                by_feature[placement.feature].append(placement)
+        kind = {feature: self._flow(placements) for feature, placements in by_feature.items()}
         kept = [feature for feature, flow in kind.items() if flow == "l1"]
         streams = [feature for feature, flow in kind.items() if flow == "gm_ub"]
         rows = [feature for feature in kind if kind[feature] == "gm" and (not kept or feature in unpooled)]

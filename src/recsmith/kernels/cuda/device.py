@@ -288,3 +288,10 @@ class Graph:
     def launch(self, stream: int = 0) -> None:
         """Put the whole graph into a stream."""
         self._driver.call("cuGraphLaunch", self._runnable, ctypes.c_void_p(stream))
+
+    def close(self) -> None:
+        """Give the graph back; nothing of it may still run."""
+        if self._runnable:
+            self._driver.call("cuGraphExecDestroy", self._runnable)
+            self._driver.call("cuGraphDestroy", self._graph)
+            self._graph, self._runnable = ctypes.c_void_p(), ctypes.c_void_p()
