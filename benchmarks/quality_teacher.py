@@ -42,6 +42,11 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=SETTINGS["recipe"]["seeds"][0], help="another: how far seeds differ"
     )
+    parser.add_argument("--rate", type=float, default=SETTINGS["recipe"]["rate"])
+    parser.add_argument("--table-rate", type=float, help="of stored rows; the rate of all when not given")
+    parser.add_argument("--decoder-rate", type=float, help="of DHE decoders; the rate of all when not given")
+    parser.add_argument("--decay", type=float, default=0.0, help="last part of the pass in which rates fall to zero")
+    parser.add_argument("--average", type=float, default=0.0, help="last part of the pass that is averaged")
     asked = parser.parse_args()
     done = {}
     for name in asked.representations:
@@ -67,7 +72,11 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
         top=tuple(how["top"][:-1]),
         interaction=how["interaction"],
         optimizer=how["optimizer"],
-        rate=how["rate"],
+        rate=asked.rate,
+        table_rate=asked.table_rate,
+        decoder_rate=asked.decoder_rate,
+        decay=asked.decay,
+        average=asked.average,
         batch=how["batch"],
         passes=how["passes"],
         seed=asked.seed,
@@ -90,7 +99,17 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
 
 def place(name: str, asked: argparse.Namespace) -> Path:
     """Where a run is kept."""
-    return asked.folder / (name if asked.seed == SETTINGS["recipe"]["seeds"][0] else f"{name}-{asked.seed}")
+    seed = "" if asked.seed == SETTINGS["recipe"]["seeds"][0] else f"-{asked.seed}"
+    other = "".join(f"-{part}={value:g}" for part, value in changed(asked).items())
+    return asked.folder / f"{name}{seed}{other}"
+
+
+def changed(asked: argparse.Namespace) -> dict[str, float]:
+    """Where the recipe is not the one that was written down before any result."""
+    usual = Recipe()
+    written = {name: getattr(usual, name) for name in ("table_rate", "decoder_rate", "decay", "average")}
+    written["rate"] = SETTINGS["recipe"]["rate"]
+    return {part: getattr(asked, part) for part in written if getattr(asked, part) != written[part]}
 
 
 def tell(name: str, report: Report) -> None:
@@ -122,6 +141,7 @@ def compare(done: dict[str, api.TrainSummary], asked: argparse.Namespace) -> dic
         "training": first,
         "best_possible_logloss": law.best_logloss(first, store.facts.samples),
         "seed": asked.seed,
+        "after_the_fact": changed(asked),
         "quality": {name: without_folder(summary) for name, summary in done.items()},
         "compared": compared,
     }

@@ -12,7 +12,7 @@ from recsmith.cli.app import main
 from recsmith.data import traces
 from recsmith.executor.finished import finished_rows
 from recsmith.importers import artifact
-from recsmith.reference import encode
+from recsmith.reference import computed_rows, encode
 from recsmith.representations import build, hold
 from recsmith.representations.closest import closest
 from recsmith.spec import (
@@ -127,6 +127,35 @@ def test_rows_in_fewer_bits_and_the_error_of_that(tmp_path):
         errors[dtype] = max(each.error for each in done.tables)
         assert done.nbytes == api.load(tmp_path / dtype)[0].nbytes < done.bytes_before
     assert 0 < errors["bf16"] < 0.003 < errors["int4"] < 0.1 and errors["int8"] < 0.01
+
+
+@pytest.mark.parametrize("choice", [SMALL, Hybrid(dhe=SMALL)])
+def test_decoders_in_fewer_bits_and_the_error_of_that(tmp_path, choice):
+    before = saved(tmp_path / "before", choice)
+    errors = {}
+    for dtype in ("bf16", "int8", "int4"):
+        done = api.convert(before, tmp_path / dtype, None, decoders=dtype)
+        errors[dtype] = max(each.error for each in done.tables)
+        assert {each.how for each in done.tables} == {"rounded"} and len(done.tables) == 2
+        model, weights = api.load(tmp_path / dtype)
+        assert done.nbytes == model.nbytes < done.bytes_before
+        for table in model.tables:
+            if table.computed is not None:
+                wanted = computed_rows(table, weights.of(table.name), np.arange(table.rows))
+                np.testing.assert_allclose(finished_rows(table, weights), wanted, atol=2e-6)
+        assert np.isfinite(predictions(tmp_path / dtype)).all()
+    assert 0 < errors["bf16"] < 0.02 < errors["int4"] < 0.5 and errors["int8"] < 0.03
+
+
+def test_decoders_are_rounded_after_they_are_taught(tmp_path):
+    before = saved(tmp_path / "before")
+    both = api.convert(before, tmp_path / "both", SMALL, decoders="int8", steps=20)
+    assert [each.how for each in both.tables] == ["distilled", "distilled", "rounded", "rounded"]
+    direct = api.convert(before, tmp_path / "direct", replace(SMALL, dtype="int8"), steps=20)
+    one, other = (api.load(tmp_path / name)[1].parameters for name in ("both", "direct"))
+    assert all(np.array_equal(one[name], other[name]) for name in one) and both.nbytes == direct.nbytes
+    with pytest.raises(FormatError, match="is a DHE"):
+        api.convert(before, tmp_path / "none", None, decoders="int8")
 
 
 def test_a_profile_makes_a_dhe_near_where_it_is_asked(tmp_path):

@@ -34,6 +34,15 @@ def test_ids_one_prime_apart_cannot_be_told_apart_with_the_published_prime():
     assert (one == other).all()
 
 
+def test_a_decoder_kept_in_bytes_by_hand():
+    """Weights (3, 5) as scale 0.5, bias 3 and codes 0 and 4; code (1/3, -1): 3/3 - 5 + 0.25 = -3.75."""
+    kept = np.concatenate([np.array([0.5, 3], np.float16).view(np.uint8), np.array([0, 4], np.uint8)])[None]
+    table = Table("t", 11, 1, computed=Dhe(k=2, prime=11, buckets=7, hidden=(), last_activation="none", dtype="int8"))
+    assert [parameter.nbytes for parameter in table.parameters] == [16, 16, 6, 4] and table.served_bytes == 44
+    parameters = {**AB, "0.weight": kept, "0.bias": np.array([0.25], np.float32)}
+    np.testing.assert_allclose(computed_rows(table, parameters, np.array([0])), [[-3.75]], rtol=1e-15)
+
+
 def test_uniform_codes_by_hand():
     """h = 4, 0 of 7 buckets: 2*4/6 - 1 = 1/3 and -1."""
     found = codes(Dhe(k=2, prime=11, buckets=7), AB, np.array([0]))

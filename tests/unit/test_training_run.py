@@ -8,16 +8,20 @@ import time
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from recsmith import api
 from recsmith.cli.app import main
-from recsmith.spec import Dhe, FormatError, Hybrid, Select
+from recsmith.representations import build
+from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Select
+from recsmith.training import loop
 from recsmith.training.recipe import Recipe
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 DATA = "synthetic:criteo_kaggle,samples=6000,cap=300,seed=4"
 SMALL = Recipe(dim=4, bottom=(16,), top=(16,), batch=32, passes=3, shuffle=1024)
+SETTLED = replace(SMALL, decoder_rate=0.05, decay=0.7, average=0.4)
 MIXED = Select({"C1": Dhe(k=16, hidden=(8,), last_activation="none"), "C3": Hybrid(dhe=Dhe(k=8, hidden=()))})
 SCRIPT = """
 import sys
@@ -69,6 +73,57 @@ def test_stopping_and_going_on_changes_nothing(whole, tmp_path):
     assert np.array_equal(*scores)
 
 
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    """A run whose rates fall, the decoders' from another height, and that ends in a mean."""
+    folder = tmp_path_factory.mktemp("run") / "settled"
+    return folder, train(folder, recipe=SETTLED, report_steps=50)
+
+
+def test_falling_rates_and_means_survive_a_stop_too(settled, tmp_path):
+    folder, done = settled
+    while (part := train(tmp_path / "parts", recipe=SETTLED, report_steps=50, seconds=0.2)).steps < part.total_steps:
+        pass
+    assert part.quality == done.quality and same(folder, tmp_path / "parts")
+
+
+def test_the_mean_is_of_the_last_moments_and_not_the_last_one(tmp_path):
+    torch.manual_seed(0)
+    last = train(tmp_path / "last")
+    mean = train(tmp_path / "mean", recipe=replace(SMALL, average=0.5))
+    assert mean.curve == last.curve and mean.quality.logloss.value != last.quality.logloss.value
+    found = torch.load(tmp_path / "mean" / "state.pt", weights_only=True)
+    moments = [step for step in range(1, mean.total_steps + 1) if step > mean.total_steps / 2 and step % 50 == 0]
+    assert found["averaged"] == len({*moments, mean.total_steps})
+    weight = arrays(tmp_path / "mean")[1]["top.0.weight"]
+    assert np.array_equal(weight, found["mean"]["top.0.weight"].numpy())
+    assert not np.array_equal(weight, found["module"]["top.0.weight"].numpy())
+    assert np.array_equal(found["module"]["top.0.weight"].numpy(), arrays(tmp_path / "last")[1]["top.0.weight"])
+
+
+def test_rates_fall_in_a_straight_line_to_almost_nothing():
+    assert [loop.rate_left(step, 10, 0.5) for step in range(10)] == [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    assert loop.rate_left(9, 10, 0.0) == 1 and loop.rate_left(0, 10, 1.0) == 1
+
+
+def test_decoders_that_learn_at_no_rate_stay_as_they_were(tmp_path):
+    train(tmp_path / "still", recipe=replace(SMALL, decoder_rate=0.0))
+    train(tmp_path / "moved")
+    model, found = arrays(tmp_path / "still")
+    first = build(model.table("C1"), 1000 * SMALL.seed)
+    moved = arrays(tmp_path / "moved")[1]
+    for name in ("0.weight", "1.bias"):
+        assert np.array_equal(found[f"C1.{name}"], first[name])
+        assert not np.array_equal(moved[f"C1.{name}"], first[name])
+    assert not np.array_equal(found["C2"], build(model.table("C2"), 1000 * SMALL.seed + 1)["rows"])
+
+
+def test_rows_and_decoders_of_fewer_bits_are_for_afterwards(tmp_path):
+    for choice in ("int8", Dhe(k=16, hidden=(8,), dtype="int8")):
+        with pytest.raises(PlanError, match="recsmith convert"):
+            api.train(DATA, tmp_path / "few", choice, recipe=SMALL)
+
+
 def test_killed_at_random_moments_it_ends_the_same(whole, tmp_path):
     folder, _ = whole
     target = tmp_path / "killed"
@@ -88,8 +143,6 @@ def test_killed_at_random_moments_it_ends_the_same(whole, tmp_path):
 
 
 def test_a_folder_with_another_run_is_refused(whole):
-    from msgspec.structs import replace
-
     with pytest.raises(FormatError, match="another recipe"):
         train(whole[0], recipe=replace(SMALL, rate=0.2))
 

@@ -10,10 +10,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from recsmith.reference.computed import kept_weights, single_weights
 from recsmith.representations import REPRESENTATIONS, hold
 from recsmith.representations.closest import closest
 from recsmith.representations.tables import tables_of
-from recsmith.spec import Choice, Dhe, FormatError, Model, Progress, Record, RowFormat, Rows, Table, Weights
+from recsmith.spec import Choice, Dhe, FormatError, Model, Progress, Record, RowDtype, RowFormat, Rows, Table, Weights
 
 STEPS = 2000
 
@@ -22,8 +23,8 @@ class ConvertedTable(Record, frozen=True):
     """One table that is held in another way now.
 
     Attributes:
-        how: `finished`: computed rows were stored; `rounded`: stored rows got another format; `fitted`: by a
-            formula; `distilled`: taught to a DHE.
+        how: `finished`: computed rows were stored; `rounded`: stored rows, or the weights of a decoder, got another
+            format; `fitted`: by a formula; `distilled`: taught to a DHE.
         error: of its rows against those before; see `training.distil.relative_error`.
     """
 
@@ -68,6 +69,38 @@ class Converter:
                 tables |= {table.name: own.pop("rows")} if table.computed is None else {}
             parameters |= {f"{table.name}.{name}": array for name, array in own.items()}
         return made, Weights(tables, _widened(self.model, made, self.weights), self.weights.files, parameters)
+
+    def round_decoders(self, dtype: RowDtype, features: Sequence[str]) -> tuple[Model, Weights]:
+        """The model and its weights with the decoders' weights of `features` kept in `dtype`.
+
+        Raises:
+            FormatError: none of them is a DHE.
+        """
+        read = _tables_read(self.model, features)
+        decoders = {t.name: t for t in self.model.tables if t.name in read and isinstance(t.computed, Dhe)}
+        if not decoders:
+            raise FormatError(
+                "convert", "no table of these features is a DHE", "Give --to dhe besides, or name other features."
+            )
+        rounded = {name: _with_decoder(table, dtype) for name, table in decoders.items()}
+        parameters = dict(self.weights.parameters)
+        for name, table in rounded.items():
+            own = self._rounded(decoders[name], table)
+            parameters |= {f"{name}.{part}": array for part, array in own.items()}
+        made = replace(self.model, tables=tuple(rounded.get(table.name, table) for table in self.model.tables))
+        return made, Weights(self.weights.tables, self.weights.dense, self.weights.files, parameters)
+
+    def _rounded(self, before: Table, table: Table) -> dict[str, NDArray[np.generic]]:
+        from recsmith.executor.finished import finished_rows
+        from recsmith.training.distil import relative_error
+
+        assert isinstance(before.computed, Dhe) and isinstance(table.computed, Dhe)
+        own = kept_weights(table.computed, single_weights(before.computed, self.weights.of(table.name), table.dim))
+        rows_ME = finished_rows(before, self.weights, self.progress)
+        found_ME = finished_rows(table, _weights_of(table, own), self.progress)
+        error = relative_error(found_ME, rows_ME, self.asked.get(table.name))
+        self.done.append(ConvertedTable(table.name, "rounded", table.rows, before.nbytes, table.nbytes, error))
+        return own
 
     def _held(self, choice: Choice | str, features: Sequence[str]) -> Model:
         twofold = [f.name for f in self.model.features if f.name in features and f.beside is not None]
@@ -125,14 +158,24 @@ def _stored(choice: Choice | str) -> Rows | None:
 
 def _with_rows(model: Model, features: Sequence[str], rows: Rows) -> Model:
     """`model` with stored rows in the tables of `features`, and in those beside."""
-    read = {*tables_of(model, features)}
-    read |= {feature.beside for feature in model.features if feature.beside is not None and feature.table in read}
+    read = _tables_read(model, features)
     stored = {
         table.name: replace(table, format=RowFormat(rows.dtype, table.format.align_bytes), computed=None)
         for table in model.tables
         if table.name in read
     }
     return replace(model, tables=tuple(stored.get(table.name, table) for table in model.tables))
+
+
+def _tables_read(model: Model, features: Sequence[str]) -> set[str]:
+    """The tables of `features`, and those beside."""
+    read = {*tables_of(model, features)}
+    return read | {f.beside for f in model.features if f.beside is not None and f.table in read}
+
+
+def _with_decoder(table: Table, dtype: RowDtype) -> Table:
+    assert isinstance(table.computed, Dhe)
+    return replace(table, computed=replace(table.computed, dtype=dtype))
 
 
 def _weights_of(table: Table, own: Mapping[str, NDArray[Any]]) -> Weights:

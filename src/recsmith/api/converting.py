@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recsmith.data import hot, traces
 from recsmith.importers import artifact
-from recsmith.spec import Choice, Model, Progress, Record
+from recsmith.spec import Choice, Model, Progress, Record, RowDtype
 from recsmith.training.metrics import Quality
 
 from .compose import load
@@ -36,8 +36,9 @@ class Converted(Record, frozen=True):
 def convert(
     directory: str | Path,
     output: str | Path,
-    choice: Choice | str | Callable[[Model], Choice],
+    choice: Choice | str | Callable[[Model], Choice] | None,
     *,
+    decoders: RowDtype | None = None,
     features: Sequence[str] | None = None,
     profile: str | Path | None = None,
     steps: int = STEPS,
@@ -52,6 +53,8 @@ def convert(
     Beside a table (hybrid) it changes no prediction until it is trained on: the top MLP begins with zeros for it.
 
     Args:
+        choice: None: as they are, for `decoders`.
+        decoders: number format in which the weights of DHE decoders are kept afterwards.
         features: all when None.
         profile: recorded ids (Parquet); a DHE is taught each id as often as it occurs there.
         steps: updates of a DHE.
@@ -70,7 +73,10 @@ def convert(
     names = [feature.name for feature in model.features] if features is None else list(features)
     asked = {} if profile is None else hot.by_table(model, traces.read(profile, names))
     converter = Converter(model, weights, asked, steps=steps, seed=seed, progress=progress)
-    made, arrays = converter.convert(settings, names)
+    made, arrays = (model, weights) if settings is None else converter.convert(settings, names)
+    if decoders is not None:
+        converter.model, converter.weights = made, arrays
+        made, arrays = converter.round_decoders(decoders, names)
     before = evaluate(folder, data, limit=limit, progress=progress).quality if data else None
     artifact.save(made, arrays, output, progress)
     after = evaluate(output, data, limit=limit, progress=progress).quality if data else None

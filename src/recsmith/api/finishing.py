@@ -54,7 +54,7 @@ def _ways(table: Table, precision: Literal["fp32", "bf16"]) -> list[Serving]:
 
 def _priced(model: Model, table: Table, way: Serving, asked: Objective, computing: Computing) -> Option:
     row_bytes = table.dim * _FLOAT_BYTES
-    nbytes = table.rows * row_bytes if way.way == "materialise" else table.nbytes + way.hot * row_bytes
+    nbytes = table.rows * row_bytes if way.way == "materialise" else table.served_bytes + way.hot * row_bytes
     each = [computing.rows(model, way, workload) for workload in asked.workloads]
     weights = asked.weights or (1.0,) * len(each)
     mean = sum(weight * seconds for weight, seconds in zip(weights, each, strict=True)) / sum(weights)

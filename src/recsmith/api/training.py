@@ -15,7 +15,7 @@ from recsmith.data.readers import BadRows, Tally
 from recsmith.data.store import Store, store
 from recsmith.importers import artifact
 from recsmith.representations import build, hold
-from recsmith.spec import Choice, Model, Progress, Record
+from recsmith.spec import Choice, Model, PlanError, Progress, Record
 from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 from recsmith.training.recipe import RECIPES, USUAL, Recipe, untrained, vocabulary_file
@@ -91,6 +91,7 @@ def train(
 
     Raises:
         FormatError: the data cannot be read, or `folder` holds another run.
+        PlanError: rows or decoders are not to be float32.
         InputError: a row is bad and bad rows are errors.
         UnavailableError: torch is not installed.
     """
@@ -107,6 +108,7 @@ def train(
     place, tally = Path(samples or target / "samples"), Tally(bad_rows)
     kept = store(source, place, holdout=holdout, modulo=modulo, tally=tally, progress=progress)
     model = _held(kept, how, source.kind, representation)
+    _check_single(model)
     torch.set_num_threads(threads or torch.get_num_threads())
     run = checkpoint.Run(how, model.digest(), kept.facts.fingerprint, torch.get_num_threads(), str(torch.__version__))
     run.claim(target / checkpoint.RUN_FILE, "train", "a run")
@@ -140,6 +142,17 @@ def _held(kept: Store, how: Recipe, name: str, representation: Choice | str | Ca
     rows = dict(zip(facts.features, facts.rows, strict=True))
     plain = untrained(name, rows, facts.vocabularies, facts.dense_inputs, how)
     return hold(plain, None, representation(plain) if callable(representation) else representation)
+
+
+def _check_single(model: Model) -> None:
+    for table in model.tables:
+        kept = table.format.dtype if table.computed is None else getattr(table.computed, "dtype", "fp32")
+        if kept != "fp32":
+            raise PlanError(
+                "train",
+                f"table '{table.name}' is to be kept in {kept}; training is in float32",
+                "Train it so; afterwards 'recsmith convert --to int8' rounds rows, '--decoders int8' decoders.",
+            )
 
 
 def _vocabularies(kept: Store) -> dict[str, bytes | Path]:

@@ -30,7 +30,7 @@ def ways_within(model: Model, machine: Platform, objective: Objective, memory_by
 
 def smallest(model: Model) -> Ways:
     """Computed tables computed when asked for, save where finished rows weigh no more than what they are made from."""
-    light = {table.name for table in model.tables if _finished_bytes(table) <= table.nbytes}
+    light = {table.name for table in model.tables if _finished_bytes(table) <= table.served_bytes}
     return tuple(replace(way, way="materialise") if way.table in light else way for way in servings(model))
 
 
@@ -41,7 +41,7 @@ def served_bytes(model: Model, ways: Ways) -> int:
     for table in model.tables:
         way = by_table.get(table.name, Serving(table.name))
         finished = way.way == "materialise"
-        rows += _finished_bytes(table) if finished else table.nbytes + way.hot * table.dim * _FLOAT_BYTES
+        rows += _finished_bytes(table) if finished else table.served_bytes + way.hot * table.dim * _FLOAT_BYTES
     return rows + dense_bytes(model)
 
 

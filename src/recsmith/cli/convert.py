@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from recsmith.api import Converted
 
 To = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--to",
         metavar="NAME[:varied]|FILE",
         help="table, fp16, bf16, int8, int4: stored rows; dhe, hybrid, select, quotient_remainder, mixed_dimension: "
         "come near the rows there are; `:varied` sizes each DHE by its table; or a file of settings.",
     ),
+]
+Decoders = Annotated[
+    Literal["fp32", "fp16", "bf16", "int8", "int4"] | None,
+    typer.Option(help="Keep the weights of DHE decoders in this format; after --to, where that is given."),
 ]
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")]
 Features = Annotated[str, typer.Option(metavar="A,B", help="Features to convert; all when not given.")]
@@ -44,8 +48,9 @@ Limit = Annotated[int, typer.Option(min=0, help="The first so many samples only;
 
 def run(
     directory: Artifact,
-    to: To,
     output: Target,
+    to: To = None,
+    decoders: Decoders = None,
     features: Features = "",
     profile: Profile = None,
     steps: Steps = 2000,
@@ -59,16 +64,19 @@ def run(
     """Hold a trained model in another way, without its data, and say what that costs.
 
     A DHE becomes the table that it computes, exactly; a table becomes a DHE that comes near it, or gets one beside it
-    (hybrid) to be trained on; rows are stored in fewer bits.
+    (hybrid) to be trained on; rows, or the weights of DHE decoders, are kept in fewer bits.
     """
     from recsmith import api
 
+    if to is None and decoders is None:
+        raise typer.BadParameter("Say what to convert to.", param_hint="--to or --decoders")
     out = Output(as_json, quiet)
     with out.progress() as progress:
         done = api.convert(
             directory,
             output,
-            parse(to),
+            None if to is None else parse(to),
+            decoders=decoders,
             features=names(features) or None,
             profile=profile,
             steps=steps,

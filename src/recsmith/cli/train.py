@@ -34,6 +34,16 @@ RecipeName = Annotated[
 Passes = Annotated[int | None, typer.Option(min=1, help="Times that all training samples are seen.")]
 BatchSize = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="Samples an update.")]
 Rate = Annotated[float | None, typer.Option(min=0, help="Learning rate.")]
+TableRate = Annotated[float | None, typer.Option(min=0, help="Learning rate of stored rows; as --rate if not given.")]
+DecoderRate = Annotated[
+    float | None, typer.Option(min=0, help="Learning rate of DHE decoders; as --rate if not given.")
+]
+Decay = Annotated[
+    float | None, typer.Option(min=0, max=1, help="The last part of training, over which rates fall to zero.")
+]
+Average = Annotated[
+    float | None, typer.Option(min=0, max=1, help="The last part of training, of whose parameters the mean is kept.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of the first weights and of the order.")]
 Holdout = Annotated[float, typer.Option(min=0, max=0.9, help="The last part of the samples, kept for evaluation.")]
 MaxRows = Annotated[
@@ -54,6 +64,10 @@ def run(
     passes: Passes = None,
     batch: BatchSize = None,
     rate: Rate = None,
+    table_rate: TableRate = None,
+    decoder_rate: DecoderRate = None,
+    decay: Decay = None,
+    average: Average = None,
     seed: Seed = None,
     holdout: Holdout = 0.1,
     max_rows: MaxRows = 0,
@@ -78,7 +92,16 @@ def run(
 
     out = Output(as_json, quiet)
     usual = RECIPES[USUAL[sources.parse(data).kind] if recipe == "auto" else recipe]
-    asked = {"passes": passes, "batch": batch, "rate": rate, "seed": seed}
+    asked = {
+        "passes": passes,
+        "batch": batch,
+        "rate": rate,
+        "table_rate": table_rate,
+        "decoder_rate": decoder_rate,
+        "decay": decay,
+        "average": average,
+        "seed": seed,
+    }
     how = replace(usual, **{name: value for name, value in asked.items() if value is not None})
     with out.progress() as progress:
         done = api.train(

@@ -70,13 +70,13 @@ class Computing:
             law = access.ids.popularity(table.rows)
             distinct += law.distinct(workload.batch * access.pooling_factor, way.hot)
         # A DHE reads all its parameters, other representations a few rows of them, which look-ups are priced for.
-        nbytes = table.nbytes if isinstance(table.computed, Dhe) and distinct else 0
+        nbytes = table.served_bytes if isinstance(table.computed, Dhe) and distinct else 0
         measured = self._measured.get(way.precision)
         if measured is None or way.way == "centroids":
             return self._roofline(distinct * _row_flops(table, way), nbytes)
         if not distinct:
             return 0.0
-        together = sum(t.nbytes for t in model.tables if isinstance(t.computed, Dhe))
+        together = sum(t.served_bytes for t in model.tables if isinstance(t.computed, Dhe))
         part = 0.5 if way.precision == "bf16" else 1.0
         further = self._read_s(part * nbytes, part * together) - self._read_s(part * nbytes, part * nbytes)
         return arithmetic.seconds(arithmetic.parts_of_rows(table, distinct, self._cores), measured) + further

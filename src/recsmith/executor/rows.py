@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import recsmith._native as _native
-from recsmith.reference.computed import EPSILON
+from recsmith.reference.computed import EPSILON, decoder_weight
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
 from .codes import room
@@ -74,7 +74,7 @@ class DheRows:
         self._tables = gaussian_tables(dhe) if dhe.transform == "gaussian" else None
         dtype = "float32" if precision == "fp32" else "bfloat16"
         layers = [
-            (parameters[f"{layer}.weight"], parameters[f"{layer}.bias"], activation)
+            (decoder_weight(dhe, parameters, layer, dim), parameters[f"{layer}.bias"], activation)
             for layer, activation in enumerate(dhe.activations())
         ]
         self._layers = Layers(layers, dtype, BLOCK)

@@ -17,11 +17,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from recsmith.spec import FormatError, Model, Progress, RecsmithError, Table, Weights
 
-from .check import check_weights, parameter_names, referred_files
+from .check import check_weights, named_parameters, referred_files
 from .model_card import model_card
 from .tensor_file import Stored, read, write
 
@@ -31,7 +29,7 @@ PARAMETERS_FILE = "representations.safetensors"
 CARD_FILE = "README.md"
 SHARD_BYTES = 4 << 30
 _PARTIAL = ".partial"
-_DTYPES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "int8": "U8", "int4": "U8"}
+_DTYPES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "int8": "U8", "int4": "U8", "int64": "I64"}
 
 
 def save(
@@ -144,11 +142,11 @@ def _write_rest(model: Model, weights: Weights, folder: Path) -> list[str]:
     if weights.dense:
         write(folder / (DENSE_FILE + _PARTIAL), {name: Stored("F32", array) for name, array in weights.dense.items()})
         names.append(DENSE_FILE)
-    parameters = {name: weights.parameters[name] for name in parameter_names(model)}
-    if parameters:
-        stored = {
-            name: Stored("I64" if array.dtype == np.int64 else "F32", array) for name, array in parameters.items()
-        }
+    stored = {
+        name: Stored(_DTYPES[parameter.dtype], weights.parameters[name])
+        for name, parameter in named_parameters(model).items()
+    }
+    if stored:
         write(folder / (PARAMETERS_FILE + _PARTIAL), stored)
         names.append(PARAMETERS_FILE)
     for name in referred_files(model):

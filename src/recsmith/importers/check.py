@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import CheckpointError, FormatError, Mlp, Model, Progress, Table, Weights
+from recsmith.spec import CheckpointError, FormatError, Mlp, Model, Parameter, Progress, RowFormat, Table, Weights
 
 from .tensor_file import chunks
 
@@ -20,7 +20,6 @@ NUMPY_DTYPES: dict[str, np.dtype[np.generic]] = {
     "int8": np.dtype(np.uint8),
     "int4": np.dtype(np.uint8),
 }
-_PARAMETERS: dict[str, np.dtype[np.generic]] = {"fp32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
 _BF16_EXPONENT = 0x7F80
 
 
@@ -29,6 +28,15 @@ def stored_shape(table: Table) -> tuple[int, int]:
     if table.format.quantised:
         return table.rows, table.format.stride_bytes(table.dim)
     return table.rows, table.dim
+
+
+def parameter_form(parameter: Parameter) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and dtype of its array in `Weights.parameters`."""
+    if parameter.dtype == "int64":
+        return parameter.shape, np.dtype(np.int64)
+    row = RowFormat(parameter.dtype)
+    wide = row.stride_bytes(parameter.shape[-1]) if row.quantised else parameter.shape[-1]
+    return (*parameter.shape[:-1], wide), NUMPY_DTYPES[parameter.dtype]
 
 
 def check_weights(operation: str, model: Model, weights: Weights, files: Mapping[str, str] | None = None) -> None:
@@ -57,9 +65,7 @@ def check_weights(operation: str, model: Model, weights: Weights, files: Mapping
             _check_array(operation, "table", table.name, weights.tables, stored_shape(table), dtype, where)
         for parameter in table.parameters:
             name = f"{table.name}.{parameter.name}"
-            _check_array(
-                operation, "parameter", name, weights.parameters, parameter.shape, _PARAMETERS[parameter.dtype], where
-            )
+            _check_array(operation, "parameter", name, weights.parameters, *parameter_form(parameter), where)
     for part in (model.bottom, model.top):
         for name, shape in ({} if part is None else mlp_shapes(part)).items():
             _check_array(operation, "parameter", name, weights.dense, shape, np.dtype(np.float32), where)
@@ -79,9 +85,9 @@ def mlp_shapes(part: Mlp) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def parameter_names(model: Model) -> tuple[str, ...]:
-    """Names, in `Weights.parameters`, of what the model's computed tables need."""
-    return tuple(f"{table.name}.{parameter.name}" for table in model.tables for parameter in table.parameters)
+def named_parameters(model: Model) -> dict[str, Parameter]:
+    """What the model's computed tables need, by its name in `Weights.parameters`."""
+    return {f"{table.name}.{parameter.name}": parameter for table in model.tables for parameter in table.parameters}
 
 
 def referred_files(model: Model) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ def held_as(table: Table) -> str:
         case None:
             return table.format.dtype
         case Dhe() as dhe:
-            return f"dhe {_stack(dhe.widths(table.dim))}"
+            kept = "" if dhe.dtype == "fp32" else f", {dhe.dtype}"
+            return f"dhe {_stack(dhe.widths(table.dim))}{kept}"
         case QuotientRemainder() as settings:
             return f"quotient-remainder / {settings.collisions} ({settings.combine})"
         case MixedDimension() as settings:

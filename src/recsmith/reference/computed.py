@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
+from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, RowFormat, Table
+
+from . import rows
 
 # The epsilon of torch's batch norm, which the published decoder uses.
 EPSILON = 1e-5
@@ -62,7 +64,7 @@ def decode(dhe: Dhe, parameters: Parameters, x_LK: NDArray[np.float64], dim: int
     """[L, E]: x -> f(W x + b), layer by layer; then the batch norm, if there is one, by its running statistics."""
     x = x_LK
     for layer, activation in enumerate(dhe.activations()):
-        w_OI = parameters[f"{layer}.weight"].astype(np.float64)
+        w_OI = decoder_weight(dhe, parameters, layer, dim)
         x = activate(activation, x @ w_OI.T + parameters[f"{layer}.bias"].astype(np.float64))
     if dhe.batch_norm:
         weight, bias, mean, variance = (
@@ -70,6 +72,28 @@ def decode(dhe: Dhe, parameters: Parameters, x_LK: NDArray[np.float64], dim: int
         )
         x = (x - mean) / np.sqrt(variance + EPSILON) * weight + bias
     return x.reshape(len(x_LK), dim)
+
+
+def decoder_weight(dhe: Dhe, parameters: Parameters, layer: int, dim: int) -> NDArray[np.float64]:
+    """[out, in] of a decoder layer, whatever format it is kept in."""
+    width_in, width_out = dhe.widths(dim)[layer : layer + 2]
+    return rows.decode(parameters[f"{layer}.weight"], Table("", width_out, width_in, RowFormat(dhe.dtype)))
+
+
+def kept_weights(dhe: Dhe, parameters: Parameters) -> dict[str, NDArray[np.generic]]:
+    """Float32 parameters with the decoder's weights in the format of `dhe`."""
+    matrices = {f"{layer}.weight" for layer in range(len(dhe.activations()))}
+    return {
+        name: rows.encode(array.astype(np.float32), RowFormat(dhe.dtype)) if name in matrices else array
+        for name, array in parameters.items()
+    }
+
+
+def single_weights(dhe: Dhe, parameters: Parameters, dim: int) -> dict[str, NDArray[np.generic]]:
+    """The parameters with the decoder's weights in float32."""
+    layers = range(len(dhe.activations()))
+    single = {f"{i}.weight": decoder_weight(dhe, parameters, i, dim).astype(np.float32) for i in layers}
+    return {**parameters, **single}
 
 
 def activate(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ class DheRepresentation:
         return ops(table.computed, feature.name, table)
 
     def build(self, table: Table, seed: int) -> dict[str, NDArray[np.generic]]:
-        """Untrained parameters: hashes as the record says, layers as the published code draws them.
+        """Untrained parameters, in float32: hashes as the record says, layers as the published code draws them.
 
         W ~ N(0, 2 / (in + out)), bias ~ N(0, 1 / out).
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from .errors import PlanError
@@ -39,6 +40,13 @@ class Table(Record, frozen=True):
         if self.computed is not None:
             return sum(parameter.nbytes for parameter in self.parameters)
         return self.rows * self.format.stride_bytes(self.dim)
+
+    @property
+    def served_bytes(self) -> int:
+        """Bytes in memory while it serves: what rows are computed from is float32 then, whatever it is kept as."""
+        if self.computed is None:
+            return self.nbytes
+        return sum(math.prod(each.shape) * (8 if each.dtype == "int64" else 4) for each in self.parameters)
 
     @property
     def flops(self) -> int:

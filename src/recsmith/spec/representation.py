@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from .record import Record
-from .row_format import RowDtype
+from .row_format import RowDtype, RowFormat
 
 Transform = Literal["uniform", "gaussian"]
 DecoderActivation = Literal["relu", "sigmoid", "mish", "none"]
@@ -18,16 +18,23 @@ _TRANSFORM_FLOPS = {"uniform": 4, "gaussian": 10}
 
 
 class Parameter(Record, frozen=True):
-    """An array that a computed table needs; in `Weights.parameters` it is called `{table}.{name}`."""
+    """An array that a computed table needs; in `Weights.parameters` it is called `{table}.{name}`.
+
+    Attributes:
+        shape: of its elements.
+        dtype: a matrix in another format than fp32 is kept as rows of a table are, see `RowFormat`.
+    """
 
     name: str
     shape: tuple[int, ...]
-    dtype: Literal["fp32", "int64"] = "fp32"
+    dtype: RowDtype | Literal["int64"] = "fp32"
 
     @property
     def nbytes(self) -> int:
         """Bytes as stored."""
-        return math.prod(self.shape) * (4 if self.dtype == "fp32" else 8)
+        if self.dtype == "int64":
+            return math.prod(self.shape) * 8
+        return math.prod(self.shape[:-1]) * RowFormat(self.dtype).stride_bytes(self.shape[-1])
 
 
 class Dhe(Record, frozen=True, tag="dhe"):
@@ -42,6 +49,8 @@ class Dhe(Record, frozen=True, tag="dhe"):
             `representations.dhe` choose the first such prime that is above `buckets` too.
         transform: `uniform` to [-1, 1]; `gaussian`: Box-Muller on neighbouring hashes.
         batch_norm: whether a batch norm (running statistics) follows the last activation.
+        dtype: number format in which the decoder's weights are kept, those of one output being a row; products and
+            everything else are in float32 or bf16, as a plan says.
         seed, draw: hash parameters are the `draw`-th k pairs (a, b) that Python's generator yields after `seed`;
             one seed serves all tables of a model, each with the next draw.
     """
@@ -54,6 +63,7 @@ class Dhe(Record, frozen=True, tag="dhe"):
     hidden_activation: DecoderActivation = "relu"
     last_activation: DecoderActivation = "sigmoid"
     batch_norm: bool = False
+    dtype: RowDtype = "fp32"
     seed: int = 0
     draw: int = 0
 
@@ -69,7 +79,8 @@ class Dhe(Record, frozen=True, tag="dhe"):
         """`a`, `b` [k]; `{layer}.weight` [out, in], `{layer}.bias` [out]; `norm.*` [dim] with batch norm."""
         found = [Parameter("a", (self.k,), "int64"), Parameter("b", (self.k,), "int64")]
         for layer, (width_in, width_out) in enumerate(pairwise(self.widths(dim))):
-            found += [Parameter(f"{layer}.weight", (width_out, width_in)), Parameter(f"{layer}.bias", (width_out,))]
+            found.append(Parameter(f"{layer}.weight", (width_out, width_in), self.dtype))
+            found.append(Parameter(f"{layer}.bias", (width_out,)))
         if self.batch_norm:
             found += [Parameter(f"norm.{part}", (dim,)) for part in ("weight", "bias", "mean", "variance")]
         return tuple(found)

@@ -17,8 +17,8 @@ class Weights:
     Attributes:
         tables: table name to its rows: [rows, dim] of float32 or float16 for those formats, [rows, dim] of
             uint16 bit patterns for bf16, [rows, stride] of uint8 for quantised rows.
-        parameters: `{table}.{parameter}` to array, for computed tables: float32, or int64 where
-            `spec.Parameter` says so.
+        parameters: `{table}.{parameter}` to array, for computed tables: float32, or what
+            `spec.Parameter` says; matrices in other formats as tables are.
         dense: parameter name to array, for `Mlp` parts.
         files: name of an exported graph or a vocabulary, as the `Model` refers to it, to its bytes or to the
             path where it lies.

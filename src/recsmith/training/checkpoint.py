@@ -36,12 +36,18 @@ class Run(Record, frozen=True):
 
 @dataclass(slots=True)
 class State:
-    """Where training stands: parameters and optimisers besides."""
+    """Where training stands: parameters and optimisers besides.
+
+    Attributes:
+        mean: of each parameter over `averaged` moments of the last part of training; empty before.
+    """
 
     step: int = 0
     reports: list[Report] = field(default_factory=list)
     scores: list[torch.Tensor] = field(default_factory=list)
     labels: list[torch.Tensor] = field(default_factory=list)
+    mean: dict[str, torch.Tensor] = field(default_factory=dict)
+    averaged: int = 0
 
 
 def write(folder: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer], state: State) -> None:
@@ -51,6 +57,8 @@ def write(folder: Path, module: torch.nn.Module, optimizers: list[torch.optim.Op
         "reports": [report.to_json() for report in state.reports],
         "scores": state.scores,
         "labels": state.labels,
+        "mean": state.mean,
+        "averaged": state.averaged,
         "module": module.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
@@ -72,4 +80,6 @@ def read(folder: Path, module: torch.nn.Module, optimizers: list[torch.optim.Opt
     for optimizer, state in zip(optimizers, found["optimizers"], strict=True):
         optimizer.load_state_dict(state)
     reports = [Report.from_json(text) for text in found["reports"]]
-    return State(found["step"], reports, found["scores"], found["labels"])
+    return State(
+        found["step"], reports, found["scores"], found["labels"], found.get("mean", {}), found.get("averaged", 0)
+    )

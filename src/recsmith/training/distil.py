@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from recsmith.reference.computed import kept_weights
 from recsmith.representations import build
 from recsmith.spec import Dhe, Progress, Table
 
@@ -40,7 +42,10 @@ def distil(
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
-    module = DheRows(table, _first(table, rows_ME, seed))
+    dhe = table.computed
+    assert isinstance(dhe, Dhe)
+    taught = replace(table, computed=replace(dhe, dtype="fp32"))
+    module = DheRows(taught, _first(taught, rows_ME, seed))
     wanted_ME, spread = torch.from_numpy(rows_ME), max(float(rows_ME.var(axis=0).mean()), 1e-30)
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: 0.5 + 0.5 * math.cos(math.pi * at / steps))
@@ -54,7 +59,7 @@ def distil(
         if progress is not None:
             progress(f"distilling {table.name}", step + 1, steps)
     module.eval()
-    return module.arrays()
+    return kept_weights(dhe, module.arrays())
 
 
 def relative_error(

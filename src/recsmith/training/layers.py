@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recsmith.reference.computed import decoder_weight, kept_weights
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -72,7 +73,9 @@ class DheRows(ComputedRows):
         self.register_buffer("a_K", torch.from_numpy(np.array(arrays["a"], np.int64)))
         self.register_buffer("b_K", torch.from_numpy(np.array(arrays["b"], np.int64)))
         layers = len(self.spec.activations())
-        self.weights = nn.ParameterList([_parameter(arrays[f"{i}.weight"]) for i in range(layers)])
+        self.weights = nn.ParameterList(
+            [_parameter(decoder_weight(self.spec, arrays, i, table.dim)) for i in range(layers)]
+        )
         self.biases = nn.ParameterList([_parameter(arrays[f"{i}.bias"]) for i in range(layers)])
         self.norm = nn.BatchNorm1d(table.dim) if self.spec.batch_norm else None
         if self.norm is not None:
@@ -116,7 +119,7 @@ class DheRows(ComputedRows):
             found |= {f"{i}.weight": _array(weight), f"{i}.bias": _array(bias)}
         if self.norm is not None:
             found |= {f"norm.{name}": _array(getattr(self.norm, own)) for name, own in _BATCH_NORM.items()}
-        return found
+        return kept_weights(self.spec, found)
 
     def _all_codes(self) -> Tensor:
         kept = torch.empty(self.table.rows, self.spec.k)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from recsmith.spec import Progress, RecsmithError
 
 from . import checkpoint
 from .checkpoint import State
-from .layers import MixedDimensionRows, QuotientRemainderRows, StoredRows
+from .layers import DheRows, MixedDimensionRows, QuotientRemainderRows, StoredRows
 from .metrics import auc
 from .module import TrainedDlrm, probabilities
 from .recipe import Recipe
@@ -27,6 +28,7 @@ from .report import Report
 
 _EVALUATION_BATCH = 16384
 _WINDOW = 1 << 20
+_AVERAGE_STEPS = 50  # between two moments that are averaged: a mean over all tables costs as much as an update
 
 Told = Callable[[Report], None]
 
@@ -54,13 +56,17 @@ def train(
         RecsmithError: the loss is no number any more.
     """
     optimizers = optimizers_of(module, how)
+    first = rates(optimizers)
     state = checkpoint.read(folder, module, optimizers)
     total = steps(store.facts.training, how)
     module.train()
     began = saved = time.monotonic()
     for at_B in positions(store.facts.training, how, state.step):
+        set_rates(optimizers, [rate * rate_left(state.step, total, how.decay) for rate in first])
         _step(module, optimizers, store, at_B, state)
         state.step += 1
+        if state.step > total * (1 - how.average) and (state.step % _AVERAGE_STEPS == 0 or state.step == total):
+            add_to_mean(module, state)
         if state.step % report_steps == 0 or state.step == total:
             _report(state, told)
         now = time.monotonic()
@@ -72,7 +78,36 @@ def train(
             progress("training", state.step, total)
         if stop:
             break
+    if how.average and state.step == total:
+        module.load_state_dict(state.mean)
     return state
+
+
+def rate_left(step: int, total: int, decay: float) -> float:
+    """The part of the learning rate that update `step`, from 0 on, is made with."""
+    return min(1.0, (total - step) / (decay * total)) if decay else 1.0
+
+
+def rates(optimizers: list[torch.optim.Optimizer]) -> list[float]:
+    """The learning rate of each group of parameters."""
+    return [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], wanted: list[float]) -> None:
+    """Each group of parameters learns at this rate."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for group, rate in zip(groups, wanted, strict=True):
+        group["lr"] = rate
+
+
+def add_to_mean(module: TrainedDlrm, state: State) -> None:
+    """Take the parameters as they stand into the mean."""
+    state.averaged += 1
+    for name, parameter in module.state_dict().items():
+        if not parameter.is_floating_point() or name not in state.mean:
+            state.mean[name] = parameter.clone()
+        else:
+            state.mean[name].lerp_(parameter, 1 / state.averaged)
 
 
 def one_pass(module: TrainedDlrm, optimizers: list[torch.optim.Optimizer], store: Store, how: Recipe) -> None:
@@ -122,6 +157,7 @@ def positions(samples: int, how: Recipe, first: int) -> Iterator[NDArray[np.int6
 def optimizers_of(module: TrainedDlrm, how: Recipe) -> list[torch.optim.Optimizer]:
     """One for parameters whose gradients are sparse, one for the rest."""
     sparse: list[Tensor] = []
+    decoders: list[Tensor] = []
     for part in module.embeddings:
         match part:
             case StoredRows():
@@ -130,13 +166,22 @@ def optimizers_of(module: TrainedDlrm, how: Recipe) -> list[torch.optim.Optimize
                 sparse.append(part.quotient)
             case MixedDimensionRows():
                 sparse.append(part.narrow)
-    known = {id(parameter) for parameter in sparse}
-    dense = [parameter for parameter in module.parameters() if id(parameter) not in known]
+            case DheRows():
+                decoders += part.parameters()
+    apart = decoders if how.decoder_rate is not None else []
+    known = {id(parameter) for parameter in [*sparse, *apart]}
+    dense = _groups([p for p in module.parameters() if id(p) not in known], how.rate)
+    dense += _groups(apart, how.decoder_rate or 0.0)
     torch.sparse.check_sparse_tensor_invariants.disable()  # torch's default, said aloud so that it does not warn
+    rows = _groups(sparse, how.rate if how.table_rate is None else how.table_rate)
     if how.optimizer == "adagrad":
-        return [torch.optim.Adagrad(group, lr=how.rate) for group in (sparse, dense) if group]
-    plain = [torch.optim.SGD(sparse, lr=how.rate, foreach=False)] if sparse else []
-    return [*plain, torch.optim.SGD(dense, lr=how.rate, fused=True)]
+        return [torch.optim.Adagrad(groups) for groups in (rows, dense) if groups]
+    plain = [torch.optim.SGD(rows, foreach=False)] if rows else []
+    return [*plain, torch.optim.SGD(dense, fused=True)]
+
+
+def _groups(parameters: list[Tensor], rate: float) -> list[dict[str, Any]]:
+    return [{"params": parameters, "lr": rate}] if parameters else []
 
 
 def _step(

@@ -17,7 +17,10 @@ class Recipe(Record, frozen=True):
         dim: elements of an embedding.
         bottom: hidden widths of the bottom MLP, which ends in `dim`.
         top: hidden widths of the top MLP, which ends in 1.
-        rate: learning rate, constant.
+        rate: learning rate.
+        table_rate, decoder_rate: learning rates of stored rows and of DHE decoders; `rate` when None.
+        decay: the last part of all updates, over which the rates fall to zero in a straight line; 0 keeps them.
+        average: the last part of all updates, whose parameters' mean is the model; 0: the last ones are.
         batch: samples a step.
         passes: times that all training samples are seen.
         shuffle: samples are put in a new order at every pass, within windows of this many; 0 keeps time order.
@@ -30,6 +33,10 @@ class Recipe(Record, frozen=True):
     interaction: Literal["dot", "cat"] = "dot"
     optimizer: Optimizer = "sgd"
     rate: float = 0.1
+    table_rate: float | None = None
+    decoder_rate: float | None = None
+    decay: float = 0.0
+    average: float = 0.0
     batch: int = 128
     passes: int = 1
     shuffle: int = 0

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.reference.computed import decoder_weight
 from recsmith.spec import CapacityError, Dhe, UnavailableError
 
 from .call import IndexType, OutputType
@@ -66,7 +67,7 @@ def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand 
     hashes = (a, (a << np.uint64(32)) // np.uint64(dhe.prime), b)
     parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % _CHUNK)) for one in hashes]
     for layer in range(len(dhe.hidden) + 1):
-        weight = np.asarray(parameters[f"{layer}.weight"], np.float32)
+        weight = decoder_weight(dhe, parameters, layer, dim).astype(np.float32)
         parts.append(_narrow(np.pad(weight, ((0, 0), (0, -weight.shape[1] % _CHUNK))), operand))
         parts.append(_fours(np.asarray(parameters[f"{layer}.bias"], np.float32)))
     if dhe.batch_norm:
