@@ -7,6 +7,7 @@ import functools
 
 import emulated
 
+from recsmith.executor.cuda.torch_side import TorchGpu
 from recsmith.kernels.cuda.device import Device
 
 
@@ -16,7 +17,23 @@ def device() -> Device:
     return Device()
 
 
+class Counting(TorchGpu):
+    """torch on this GPU in place of the double."""
+
+    recorded = 0
+
+    def record(self, lane, steps):
+        self.recorded += 1
+        return super().record(lane, steps)
+
+
 emulated.device = device
+try:
+    import torch_double
+
+    torch_double.TorchDouble = Counting
+except ModuleNotFoundError:  # without torch the tests that want it are skipped
+    pass
 
 
 def pytest_collection_modifyitems(config, items):

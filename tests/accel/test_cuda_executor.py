@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from recsmith import api
 from recsmith.executor.cuda import CudaExecutable, compile
+from recsmith.executor.cuda.executable import MOST_LENT
 from recsmith.executor.cuda.forms import padded
 from recsmith.executor.cuda.slots import KEPT_FORMS
 from recsmith.executor.cuda.tables import inside, room_bytes
@@ -300,3 +301,52 @@ def test_a_closed_executable_says_so():
     executable.close()
     with pytest.raises(InputError, match="closed"):
         executable.lookup(case.ids)
+
+
+def on_host(array):
+    """A device array's numbers, found by what it tells other libraries."""
+    interface = array.__cuda_array_interface__
+    assert interface["version"] == 3 and interface["strides"] is None and interface["typestr"] == "<f4"
+    return device().fetch(interface["data"][0], interface["shape"], "float32")
+
+
+def test_vectors_stay_on_the_gpu_as_long_as_somebody_refers_to_them():
+    case = random_case(3, features=5, batch=9)
+    with bind(case) as executable:
+        first = executable.lookup_on_device(case.ids)
+        second = executable.lookup_on_device(case.ids)
+        assert first.pooled.address != second.pooled.address
+        for looked in (first, second):
+            sequences = {name: on_host(array) for name, array in looked.sequences.items()}
+            agree(case, on_host(looked.pooled), sequences)
+        address = first.pooled.address
+        kept = next(iter(first.sequences.values()), first.pooled)
+        del first, looked
+        held = [executable.lookup_on_device(case.ids) for _ in range(MOST_LENT - 2)]
+        assert address not in {one.pooled.address for one in held}, "one of its arrays is still referred to"
+        with pytest.raises(InputError, match="8 results of batches of 9 are still in use"):
+            executable.lookup_on_device(case.ids)
+        del kept
+        assert executable.lookup_on_device(case.ids).pooled.address == address
+        agree(case, on_host(second.pooled), {n: on_host(a) for n, a in second.sequences.items()})
+
+
+def test_what_is_lent_outlives_the_executable():
+    case = single("LENT", [[1], [2]], one_hot=True)
+    executable = bind(case)
+    looked = executable.lookup_on_device(case.ids)
+    executable.close()
+    assert np.array_equal(on_host(looked.pooled), case.weights.tables["t"][[1, 2]])
+    del looked
+    with pytest.raises(InputError, match="closed"):
+        executable.lookup_on_device(case.ids)
+
+
+def test_a_look_up_that_fails_is_not_lent():
+    case = single("FAILS", [[1], [2]], one_hot=True)
+    with bind(case) as executable:
+        for _ in range(2 * MOST_LENT):
+            with pytest.raises(IdRangeError):
+                executable.lookup_on_device(Jagged(np.array([1, 50]), None, 2))
+        empty = executable.lookup_on_device(Jagged(np.zeros(0, np.int64), None, 0))
+        assert empty.pooled.shape == (0, 16)

@@ -108,3 +108,22 @@ def test_registers_are_as_compiled(gpu):
     assert 16 <= function.attribute("registers") <= 128
     assert function.blocks_per_multiprocessor(launches[0]) >= 2
     assert dataclasses.replace(launches[0], grid=0).grid == 0
+
+
+def test_vectors_that_stay_on_the_gpu_are_torchs(gpu):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    from test_cuda_executor import PLATFORM, planned
+
+    from recsmith.executor.cuda import compile
+
+    case = random_case(3, features=5, batch=500)
+    with compile(case.model, planned(case.model, 500), case.weights, platform=PLATFORM, device=gpu) as engine:
+        wanted = engine.lookup(case.ids).pooled
+        looked = engine.lookup_on_device(case.ids)
+        tensor = torch.as_tensor(looked.pooled, device="cuda")
+        del looked
+        again = [engine.lookup_on_device(case.ids) for _ in range(4)]
+        assert tensor.data_ptr() not in {one.pooled.address for one in again}, "the tensor keeps its memory"
+        np.testing.assert_array_equal(tensor.cpu().numpy(), wanted)

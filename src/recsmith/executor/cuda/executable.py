@@ -15,11 +15,15 @@ from recsmith.spec import Batch, IdRangeError, InputError, Jagged, Looked, Model
 from ..closing import Closing
 from .forms import Block, Form, Purpose, form_of
 from .launches import Lookups, Output
+from .lending import DeviceArray, DeviceLooked, Loan
 from .prediction import DlrmOnGpu
 from .recording import DriverRecorder, Lane, Recorder, Steps
 from .slots import IN_FLIGHT, Recorded, Slots
 from .tables import PlacedTables
 from .torch_side import TorchSide
+
+MOST_LENT = 8
+"""Results of one form that may be in use on the GPU at a time."""
 
 DensePart = Callable[[], tuple[DlrmOnGpu, TorchSide]]
 """Makes the dense part when the first prediction is asked for: look-ups need no torch."""
@@ -91,6 +95,40 @@ class CudaExecutable(Closing):
             pooled[:] = recorded.block.vectors(ids.batch)
             return Looked(pooled, self._sequences(recorded.block, ids), replaced)
 
+    def lookup_on_device(self, ids: Jagged, stream: int = 0) -> DeviceLooked:
+        """The look-up's output, left on the GPU, complete when the call returns.
+
+        The arrays lie in memory that a later look-up uses again once nobody refers to them; eight results of one form
+        may be in use at a time.
+
+        Args:
+            stream: handle of the stream in which the vectors will be read: torch's default one is 0, others are
+                `torch.cuda.current_stream().cuda_stream`.
+
+        Raises:
+            InputError: arrays, offsets or lengths are wrong, or too many results are still in use.
+            IdRangeError: an id lies outside its table and the feature's policy is `error`.
+        """
+        form = form_of(ids, len(self.model.features), weighted=self._weighted, purpose="lend")
+        if ids.batch == 0:
+            empty = {name: DeviceArray(0, (0, dim)) for name, dim in self._unpooled.items()}
+            return DeviceLooked(DeviceArray(0, (0, self.model.width)), empty)
+        recorded = self._slots.take(form, wait=False, most=MOST_LENT)
+        if recorded is None:
+            raise InputError(
+                "lookup", f"{MOST_LENT} results of batches of {form.batch} are still in use", "Let go of some."
+            )
+        loan = Loan(self._slots, recorded, self._device, stream)
+        self._start(recorded, ids)
+        self._device.synchronize(recorded.lane.stream)
+        replaced, block = self._judged(recorded.block, ids), recorded.block
+        start = block.device.address
+        sequences = {
+            name: DeviceArray(start + block.sequences[name], (count, self._unpooled[name]), loan)
+            for name, count in self._counts(ids).items()
+        }
+        return DeviceLooked(DeviceArray(start + block.pooled, (ids.batch, self.model.width), loan), sequences, replaced)
+
     def run(self, batch: Batch) -> Prediction:
         """The model's output for the batch.
 
@@ -156,6 +194,9 @@ class CudaExecutable(Closing):
 
     def _start(self, recorded: Recorded, ids: Jagged, dense: NDArray[np.float32] | None = None) -> None:
         self._device.activate()
+        if recorded.after:
+            self._device.wait(recorded.lane.stream, recorded.after)
+            recorded.after = 0
         recorded.block.fill(ids, dense)
         recorded.graph.launch(recorded.lane.stream)
 
@@ -213,7 +254,10 @@ class CudaExecutable(Closing):
             block.upload(device, stream)
             for launch in launches:
                 device.run(launch, stream)
-            block.download(device, stream)
+            if block.form.purpose == "lend":
+                block.download_faults(device, stream)
+            else:
+                block.download(device, stream)
 
         return Steps(((run,),))
 
@@ -236,12 +280,15 @@ class CudaExecutable(Closing):
         )
 
     def _sequences(self, block: Block, ids: Jagged) -> dict[str, NDArray[np.float32]]:
+        return {name: block.sequence(name, count).copy() for name, count in self._counts(ids).items()}
+
+    def _counts(self, ids: Jagged) -> dict[str, int]:
+        """Feature without pooling to its number of ids."""
         found = {}
         for at, feature in enumerate(self.model.features):
             if feature.name in self._unpooled:
                 low, high = at * ids.batch, (at + 1) * ids.batch
-                count = high - low if ids.offsets is None else int(ids.offsets[high]) - int(ids.offsets[low])
-                found[feature.name] = block.sequence(feature.name, count).copy()
+                found[feature.name] = high - low if ids.offsets is None else int(ids.offsets[high] - ids.offsets[low])
         return found
 
 

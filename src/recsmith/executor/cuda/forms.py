@@ -27,7 +27,8 @@ _FEWEST_IDS = 256
 _NO_FAULT = 2**64 - 1
 _INDEX: dict[str, IndexType] = {"int32": "int32", "int64": "int64"}
 
-Purpose = Literal["lookup", "predict"]
+Purpose = Literal["lookup", "lend", "predict"]
+"""Vectors for the host, vectors that stay, or predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Block:
         self.weights = self._sizes.add(4 * form.room if form.weighted else 0)
         self.faults = self._sizes.add(16)
         self.input_bytes = self.faults + 16
-        looked = form.purpose == "lookup"
+        looked = form.purpose != "predict"
         self.pooled = self._sizes.add(4 * form.batch * model.width if looked else 0)
         self.sequences = {name: self._sizes.add(4 * form.room * dim) for name, dim in sequences.items() if looked}
         self.predicted = self._sizes.add(4 * form.batch * outputs)

@@ -27,6 +27,7 @@ class Recorded:
         memories: what its steps need besides the block.
         busy: whether a batch is passing through.
         lent: whether its results are in somebody else's hands.
+        after: event behind which its results have been read there; 0 for none.
     """
 
     block: Block
@@ -35,6 +36,7 @@ class Recorded:
     memories: tuple[Memory, ...]
     busy: bool = False
     lent: bool = False
+    after: int = 0
 
     def close(self) -> None:
         """Give everything back."""

@@ -144,6 +144,11 @@ class Device:
         self._driver.call("cuEventRecord", handle, ctypes.c_void_p(stream))
         return handle.value or 0
 
+    def wait(self, stream: int, event: int) -> None:
+        """What is put into `stream` from now on runs after `event`, which is ended."""
+        self._driver.call("cuStreamWaitEvent", ctypes.c_void_p(stream), ctypes.c_void_p(event), 0)
+        self._driver.call("cuEventDestroy_v2", ctypes.c_void_p(event))
+
     def between_s(self, first: int, second: int) -> float:
         """Seconds between two events on the GPU's clock, about half a microsecond fine; waits for and ends both."""
         elapsed_ms = ctypes.c_float()
