@@ -17,6 +17,9 @@ def device() -> Device:
     return Device()
 
 
+EMULATED = ("test_emulator.py", "test_bench_gpu.py", "test_bench_gpu_model.py")
+
+
 class Counting(TorchGpu):
     """torch on this GPU in place of the double."""
 
@@ -38,6 +41,6 @@ except ModuleNotFoundError:  # without torch the tests that want it are skipped
 
 def pytest_collection_modifyitems(config, items):
     """Tests of the emulator itself have no place here, nor those that read a GPU's memory as if it were the host's."""
-    kept = [item for item in items if item.path.name not in ("test_emulator.py", "test_bench_gpu.py")]
+    kept = [item for item in items if item.path.name not in EMULATED]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept

@@ -3,7 +3,7 @@ export PYTHONUNBUFFERED=1 PLACE="${TMPDIR:-/tmp}/recsmith"
 export RECSMITH_CACHE="$PLACE/cache" TRITON_CACHE_DIR="$PLACE/triton" TORCHINDUCTOR_CACHE_DIR="$PLACE/inductor"
 mkdir -p "$PLACE/site" "$PLACE/rivals" "${OUT:=$PWD/out}"
 export OUT
-if ! python3 -c 'import msgspec' 2>/dev/null; then
+if ! python3 -c 'import msgspec, typer, rich, pytest' 2>/dev/null; then
   python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$PLACE/site" .carry/*.whl || exit 1
 fi
 export PYTHONPATH="$PWD/src:$PLACE/site:$PLACE/rivals/site"

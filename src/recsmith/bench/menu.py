@@ -1,18 +1,49 @@
-"""Which runner measures a look-up, by the kind of platform."""
+"""Which runner measures, by the kind of platform."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from recsmith.platforms import load
 from recsmith.spec import InputError, Progress, Registry
 
 from .gpu.options import PEERS as GPU_PEERS
 from .gpu.options import GpuOptions
+from .model import USUAL_RIVALS, ModelOptions, ModelRecord
 from .options import PEERS, LookupOptions
 from .records import LookupRecord
 
 RUNNERS = Registry("benchmark", {"cpu": "recsmith.bench.lookup:run_lookup_bench", "cuda": "recsmith.bench.menu:on_gpu"})
+MODEL_RUNNERS = Registry(
+    "benchmark", {"cpu": "recsmith.bench.model:run_model_bench", "cuda": "recsmith.bench.menu:model_on_gpu"}
+)
+
+
+def run_model(options: ModelOptions, progress: Progress | None = None) -> ModelRecord:
+    """Measure whole predictions on the machine that `options` name.
+
+    Raises:
+        RecsmithError: as the runner says.
+    """
+    kind = load(options.platform or "cpu").kind
+    runner: Callable[[ModelOptions, Progress | None], ModelRecord] = MODEL_RUNNERS[kind]
+    return runner(options, progress)
+
+
+def model_on_gpu(options: ModelOptions, progress: Progress | None = None) -> ModelRecord:
+    """The same on the GPU that is here, with its own rivals where none were chosen.
+
+    Raises:
+        RecsmithError: as the runner says.
+    """
+    from .gpu.model import run_gpu_model
+    from .gpu.model_rivals import RIVALS
+
+    # The rivals of processors are the default; on a GPU that means its own.
+    chosen = tuple(RIVALS) if options.against == USUAL_RIVALS else options.against
+    return run_gpu_model(replace(options, against=chosen), progress)
 
 
 def run_lookup(options: LookupOptions, progress: Progress | None = None) -> LookupRecord:

@@ -13,10 +13,10 @@ import numpy as np
 
 from recsmith.data import distributions, shapes, synthetic
 from recsmith.platforms import load, restrict
-from recsmith.spec import Batch, Model, Objective, Progress, Record, RecsmithError, UnknownNameError, Weights
+from recsmith.spec import Batch, Model, Objective, Progress, Record, RecsmithError, Weights
 from recsmith.spec.platform import Page
 
-from . import dlrm, ours, process, records, rounds
+from . import dlrm, ours, process, records, rival, rounds
 from .model_engines import PEERS, OursModel
 from .tables import SharedTables
 
@@ -24,6 +24,8 @@ _TOLERANCE = 1e-5
 _SETTLE_S = 0.01
 _ATTEMPTS = 6
 _MOST_WAITED = 0.01
+_FEWEST_BATCHES = 64
+USUAL_RIVALS = ("torch", "compile")
 
 
 class ModelOptions(Record, frozen=True):
@@ -45,7 +47,7 @@ class ModelOptions(Record, frozen=True):
     strategies: tuple[str, ...] = ()
     platform: str | None = None
     max_bytes: int | None = None
-    against: tuple[str, ...] = ("torch", "compile")
+    against: tuple[str, ...] = USUAL_RIVALS
     rounds: int = 15
     seconds: float = 1.0
     seed: int = 0
@@ -102,7 +104,7 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
         RecsmithError: the workload cannot be a DLRM, our engine fails, or a rival is unknown. Rivals that fail
             otherwise are listed in `missing`.
     """
-    _known(options.against)
+    rival.known(PEERS, options.against, "whole-model rival")
     allocator = process.keep_freed_memory()
     shape = shapes.shape(options.workload, options.dim, options.max_bytes)
     model = dlrm.dlrm(shape)
@@ -112,10 +114,10 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
     cases: list[ModelCase] = []
     for at, batch in enumerate(options.batches):
         with ExitStack() as stack:
-            made = _batches(options, shape, model, batch)
+            made = drawn(options, shape, model, batch)
             engines = _engines(options, shape, model, tables, dense, batch, made, missing, stack)
             pins = stack.enter_context(process.Pins(options.threads))
-            cases += _timed(engines, made, options, batch, pins)
+            cases += timed(engines, made, options, batch, pins)
         if progress:
             progress("measuring batch sizes", at + 1, len(options.batches))
     machine = load(options.platform or "cpu").machine
@@ -125,17 +127,12 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
     )
 
 
-def _known(names: Sequence[str]) -> None:
-    for name in names:
-        if name not in PEERS:
-            raise UnknownNameError(
-                "bench", f"there is no whole-model rival '{name}'", f"Choose from: {', '.join(PEERS)}."
-            )
-
-
-def _batches(options: ModelOptions, shape: shapes.Shape, model: Model, batch: int) -> list[Batch]:
+def drawn(
+    options: ModelOptions, shape: shapes.Shape, model: Model, batch: int, fewest: int = _FEWEST_BATCHES
+) -> list[Batch]:
+    """Batches of `batch` samples: `fewest` or, where they are small, more."""
     laws = distributions.parse(options.ids, [feature.name for feature in model.features])
-    count = max(64, min(4096, math.ceil(262_144 / batch)))
+    count = max(fewest, min(4096, math.ceil(262_144 / batch)))
     drawn = synthetic.batches(model, shape.workload(batch, laws, options.ids), count, options.seed)
     rng = np.random.default_rng(options.seed)
     width = model.dense_inputs
@@ -177,7 +174,7 @@ def _engines(
     return engines
 
 
-def _timed(
+def timed(
     engines: dict[str, Any], made: Sequence[Batch], options: ModelOptions, batch: int, pins: process.Pins
 ) -> list[ModelCase]:
     """Calls one by one, engines in turns."""

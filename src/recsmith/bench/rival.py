@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from recsmith.spec import RecsmithError, Registry
+from recsmith.spec import RecsmithError, Registry, UnknownNameError
 
 
 def makers(menu: Registry, peer: str) -> tuple[Sequence[Any], str]:
@@ -22,6 +22,17 @@ def makers(menu: Registry, peer: str) -> tuple[Sequence[Any], str]:
         return (), error.problem
     except Exception as error:  # an installed library that fails to load
         return (), f"cannot be imported: {reason(error)}"
+
+
+def known(menu: Collection[str], names: Iterable[str], what: str) -> None:
+    """Return when all of `names` are on the menu.
+
+    Raises:
+        UnknownNameError: one is not.
+    """
+    for name in names:
+        if name not in menu:
+            raise UnknownNameError("bench", f"there is no {what} '{name}'", f"Choose from: {', '.join(menu)}.")
 
 
 def reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from recsmith.bench.model import ModelRecord
 
-Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals: torch, compile.")]
+Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals: torch, compile; on a GPU also fused.")]
 Seconds = Annotated[float, typer.Option(min=0.05, help="Of timed calls for each engine and batch size.")]
 
 
@@ -42,7 +42,8 @@ def run(
 ) -> None:
     """Whole predictions by batch size, dense layers included, beside PyTorch with the same weights."""
     from recsmith.bench import records
-    from recsmith.bench.model import ModelOptions, run_model_bench
+    from recsmith.bench.menu import run_model
+    from recsmith.bench.model import ModelOptions
 
     out = Output(as_json, quiet)
     options = ModelOptions(
@@ -60,7 +61,7 @@ def run(
         seconds=seconds,
     )
     with out.progress() as progress:
-        record = run_model_bench(options, progress)
+        record = run_model(options, progress)
     if results is not None:
         records.append(results, record)
     out.result(record, lambda console: _render(console, record))
@@ -76,6 +77,7 @@ def _render(console: Console, record: ModelRecord) -> None:
         lines.add_row(str(case.batch), plain(case.engine), median, slow, speed, style=style)
     console.print(lines)
     for best in record.ratios:
-        console.print(f"batch {best.batch}: {best.best_peer} takes {best.ratio:.2f} times as long as recsmith")
+        line = f"batch {best.batch}: {best.best_peer} takes {best.ratio:.2f} times as long as recsmith"
+        console.print(line, markup=False)
     for missing in record.missing:
         console.print(f"missing {missing.engine}: {missing.reason}", markup=False)
