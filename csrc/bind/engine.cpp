@@ -39,7 +39,7 @@ using TaskArgs = std::tuple<std::tuple<std::int32_t, std::int32_t, std::int32_t>
                             std::tuple<std::int32_t, std::int32_t, std::int64_t, bool>>;
 // (largest batch or None, stages, tasks, samples a block of the last stage when it is fused or 0)
 using BucketArgs = std::tuple<std::optional<std::int64_t>, std::int32_t, std::vector<TaskArgs>, std::int64_t>;
-// (kind, self terms, length of the caller's vectors)
+// (kind, self terms of dot or rectified of sum, length of the caller's vectors)
 using JointArgs = std::tuple<std::int32_t, bool, std::int64_t>;
 
 const Target& find(const std::string& name) {
@@ -176,7 +176,7 @@ class Executor {
   // What an interaction makes of the vectors.
   struct Shape {
     engine::Join kind = engine::Join::dot;
-    bool self_terms = false;
+    bool flag = false;  // self terms of dot, rectified of sum
     std::int64_t first_dim = 0;
     std::int64_t columns = 0;  // of the output; 0 without an interaction
   };
@@ -243,10 +243,11 @@ class Executor {
   };
 
   static Shape shape(const JointArgs& args, std::int64_t width) {
-    const auto& [kind, self_terms, first_dim] = args;
+    const auto& [kind, flag, first_dim] = args;
     const auto join = static_cast<engine::Join>(kind);
     if (join == engine::Join::cat) return {join, false, first_dim, first_dim + width};
-    return {join, self_terms, first_dim, first_dim + pairs_of(1 + width / first_dim, self_terms)};
+    if (join == engine::Join::sum) return {join, flag, first_dim, first_dim};
+    return {join, flag, first_dim, first_dim + pairs_of(1 + width / first_dim, flag)};
   }
 
   static void check_batch(const Arrays& arrays, std::int64_t batch) {
@@ -263,7 +264,8 @@ class Executor {
     arrays.out.matrix(result.ptr(), "out", arrays.batch, joint_.columns);
     arrays.joined = true;
     arrays.joint = {joint_.kind,
-                    joint_.self_terms,
+                    joint_.flag && joint_.kind == engine::Join::dot,
+                    joint_.flag && joint_.kind == engine::Join::sum,
                     joint_.first_dim > 0 ? arrays.first.data<float>() : nullptr,
                     joint_.first_dim,
                     joint_.first_dim > 0 ? arrays.first.row_stride() : 0,

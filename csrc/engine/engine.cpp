@@ -45,7 +45,7 @@ class Run {
 
   // Room for partial sums, and for vectors that the interaction reads later, in the caller's scratch.
   void make_room(Scratch& scratch) {
-    if (dots() && stages_before() > 0) {
+    if (meets() && stages_before() > 0) {
       input_.out_stride = width_of(features_);
       input_.out = scratch.vectors.at_least(std::max<std::int64_t>(1, input_.batch * input_.out_stride));
     }
@@ -63,7 +63,7 @@ class Run {
 
   // Stages of the plan, one more when there are sums, and one when the interaction is a stage of its own.
   int stages() const {
-    return bucket_.stages + (bucket_.sums.empty() ? 0 : 1) + (dots() && bucket_.block == 0 ? 1 : 0);
+    return bucket_.stages + (bucket_.sums.empty() ? 0 : 1) + (meets() && bucket_.block == 0 ? 1 : 0);
   }
 
   void serial() {
@@ -83,7 +83,8 @@ class Run {
     return (samples * task.rows.dim + 15) / 16 * 16;
   }
 
-  bool dots() const { return input_.joint != nullptr && input_.joint->kind == Join::dot; }
+  // Whether vectors meet, and are not just laid side by side.
+  bool meets() const { return input_.joint != nullptr && input_.joint->kind != Join::cat; }
 
   // Stages whose vectors are written out, whatever follows.
   int stages_before() const { return bucket_.stages - (bucket_.block > 0 ? 1 : 0); }
@@ -91,13 +92,13 @@ class Run {
   void unit(int stage, int lane) noexcept {
     if (failed_.load(std::memory_order_relaxed)) return;
     try {
-      if (stage == 0 && input_.joint != nullptr && !dots()) copy_first(input_, lane, bucket_.lanes);
+      if (stage == 0 && input_.joint != nullptr && !meets()) copy_first(input_, lane, bucket_.lanes);
       if (stage < stages_before()) return look_up(stage, lane);
       if (!bucket_.sums.empty() && stage == stages_before()) {
         return reduce(bucket_, features_, input_, partials_, lane, bucket_.lanes);
       }
       if (bucket_.block == 0) return interact(features_, input_, functions<Index>(target_), lane, bucket_.lanes);
-      if (!dots()) return look_up(bucket_.stages - 1, lane);
+      if (!meets()) return look_up(bucket_.stages - 1, lane);
       Fused<Index> work(input_, functions<Index>(target_), features_, bucket_.block, Scratch::mine());
       serve(work, bucket_.stages - 1, lane);
     } catch (const std::bad_alloc&) {
@@ -177,8 +178,8 @@ Outcome Engine::run(const Input<Index>& input, After after) {
   if (fault.kind != Fault::Kind::none || input.batch == 0) return {fault, 0};
   const Bucket& chosen = bucket(input.batch);
   const bool alone = input.batch < chosen.parallel_from;
-  const bool dots = input.joint != nullptr && input.joint->kind == Join::dot;
-  if (alone && !dots && Tiny<Index>::suits(chosen, input) && Tiny<Index>(chosen, features_.data(), input).run()) {
+  const bool meets = input.joint != nullptr && input.joint->kind != Join::cat;
+  if (alone && !meets && Tiny<Index>::suits(chosen, input) && Tiny<Index>(chosen, features_.data(), input).run()) {
     if (input.joint != nullptr) copy_first(input, 0, 1);
     return {};
   }

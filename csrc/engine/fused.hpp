@@ -27,22 +27,43 @@ void copy_first(const Input<Index>& input, int lane, int lanes) {
   }
 }
 
-// The call for samples from s0 on. Vectors are of one dim, so columns say where a feature's stand:
-// vectors[1 + column / dim]; the caller's are the first.
+// Vectors that meet: `count` of each of `samples` samples.
 template <class Index>
-Dots<Index> dots_call(const Input<Index>& input, const Vectors<Index>* vectors, std::int32_t count, std::int64_t s0,
-                      std::int64_t samples, Scratch& scratch) {
+struct Group {
+  const Vectors<Index>* vectors;
+  std::int64_t samples;
+};
+
+// Runs the interaction for the samples from s0 on. Vectors are of one dim, so columns say where a feature's stand:
+// vectors[1 + column / dim]; the caller's are the first. `next` is the group that comes after, or empty.
+template <class Index>
+void meet(const Input<Index>& input, const IndexFunctions<Index>& functions, std::int32_t count, std::int64_t s0,
+          const Group<Index>& now, const Group<Index>& next, Scratch& scratch) {
   const Joint& joint = *input.joint;
-  return {.vectors = vectors,
-          .count = count,
-          .dim = static_cast<std::int32_t>(joint.first_dim),
-          .samples = samples,
-          .out = joint.out + s0 * joint.out_stride,
-          .out_stride = joint.out_stride,
-          .self_terms = joint.self_terms,
-          .next = nullptr,
-          .next_samples = 0,
-          .scratch = scratch.dots.at_least(dots_floats(count))};
+  const auto dim = static_cast<std::int32_t>(joint.first_dim);
+  float* const out = joint.out + s0 * joint.out_stride;
+  if (joint.kind == Join::sum) {
+    return functions.sums({.vectors = now.vectors,
+                           .count = count,
+                           .dim = dim,
+                           .samples = now.samples,
+                           .out = out,
+                           .out_stride = joint.out_stride,
+                           .rectified = joint.rectified,
+                           .next = next.vectors,
+                           .next_samples = next.samples,
+                           .scratch = scratch.dots.at_least(sums_floats(count))});
+  }
+  functions.dots({.vectors = now.vectors,
+                  .count = count,
+                  .dim = dim,
+                  .samples = now.samples,
+                  .out = out,
+                  .out_stride = joint.out_stride,
+                  .self_terms = joint.self_terms,
+                  .next = next.vectors,
+                  .next_samples = next.samples,
+                  .scratch = scratch.dots.at_least(dots_floats(count))});
 }
 
 // The caller's vectors, from sample s0 on.
@@ -74,7 +95,7 @@ void interact(const std::vector<Feature>& features, const Input<Index>& input, c
   for (const Feature& feature : features) {
     if (feature.pooling != Pooling::none) vectors[1 + feature.column / dim] = written(input, feature.column, s0);
   }
-  functions.dots(dots_call(input, vectors, count, s0, s1 - s0, scratch));
+  meet(input, functions, count, s0, {vectors, s1 - s0}, {nullptr, 0}, scratch);
 }
 
 // The tasks of one core, all of the same samples, block by block: ids are checked and vectors found or made one block
@@ -108,9 +129,8 @@ class Fused {
     for (std::int64_t s0 = first; s0 < last; s0 += block_, slot ^= 1) {
       const bool more = s0 + block_ < last;
       if (more && !prepare(s0 + block_, slot ^ 1)) return false;
-      Dots<Index> call = dots_call(input_, vectors(slot), count_, s0, samples(s0), scratch_);
-      if (more) call.next = vectors(slot ^ 1), call.next_samples = samples(s0 + block_);
-      functions_.dots(call);
+      const Group<Index> next = more ? Group<Index>{vectors(slot ^ 1), samples(s0 + block_)} : Group<Index>{nullptr, 0};
+      meet(input_, functions_, count_, s0, {vectors(slot), samples(s0)}, next, scratch_);
     }
     return true;
   }

@@ -6,16 +6,17 @@
 
 namespace recsmith::engine {
 
-enum class Join : std::uint8_t { dot, cat };
+enum class Join : std::uint8_t { dot, cat, sum };
 
 // What becomes of each sample's vectors: they meet one that the caller brings, the bottom MLP's output.
 struct Joint {
   Join kind;
   bool self_terms;            // of dot
+  bool rectified;             // of sum: what is below zero becomes zero
   const float* first;         // [batch, first_dim], rows first_stride floats apart
   std::int64_t first_dim;
   std::int64_t first_stride;
-  float* out;                 // [batch, first_dim + pairs] (dot) or [batch, first_dim + width] (cat)
+  float* out;                 // [batch, first_dim + pairs] (dot), first_dim + width (cat) or first_dim (sum) columns
   std::int64_t out_stride;
 };
 

@@ -35,6 +35,21 @@ struct Dots {
   float* scratch;                 // dots_floats() of them, 64-byte aligned
 };
 
+// The sum of each sample's vectors, elementwise.
+template <class Index>
+struct Sums {
+  const Vectors<Index>* vectors;  // [count]
+  std::int32_t count;             // 1 or more
+  std::int32_t dim;
+  std::int64_t samples;
+  float* out;                     // [samples, dim], rows out_stride floats apart; may be where the first vectors lie
+  std::int64_t out_stride;
+  bool rectified;                 // what is below zero becomes zero
+  const Vectors<Index>* next;     // as of Dots
+  std::int64_t next_samples;
+  float* scratch;                 // sums_floats() of them, 64-byte aligned
+};
+
 // Products of one sample.
 [[gnu::always_inline]] inline constexpr std::int64_t pairs_of(std::int64_t count, bool self_terms) {
   return self_terms ? count * (count + 1) / 2 : count * (count - 1) / 2;
@@ -47,6 +62,14 @@ inline constexpr std::int64_t widest_vector = 16;  // floats, of all targets
 inline constexpr std::int64_t dots_floats(std::int64_t count) {
   const std::int64_t W = widest_vector;
   return (count + 1) * W * W + (pairs_of(count, true) + W) * W;
+}
+
+// Samples whose vectors are asked for ahead of their addition.
+inline constexpr std::int64_t sums_lead = 2;
+
+// Working memory of a call with `count` vectors a sample: where those of some samples lie.
+inline constexpr std::int64_t sums_floats(std::int64_t count) {
+  return (sums_lead + 2) * count * static_cast<std::int64_t>(sizeof(void*) / sizeof(float));
 }
 
 }  // namespace recsmith

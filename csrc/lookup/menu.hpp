@@ -3,6 +3,7 @@
 
 #include "dhe/encode.hpp"
 #include "interaction/dot.hpp"
+#include "interaction/sum.hpp"
 #include "lookup/check.hpp"
 #include "lookup/gm.hpp"
 #include "lookup/gm_ub.hpp"
@@ -58,7 +59,7 @@ Kernel<Index> kernel(Flow flow, RowType type, std::int32_t dim) {
 template <class V, class Index>
 constexpr IndexFunctions<Index> functions() {
   return {kernel<V, Index>, prefetch_rows<V, Index>, first_outside<V, Index>, first_fall<V, Index>,
-          one_each<V, Index>, dots<V, Index>};
+          one_each<V, Index>, dots<V, Index>, sums<V, Index>};
 }
 
 template <class V>

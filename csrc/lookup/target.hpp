@@ -21,6 +21,8 @@ struct IndexFunctions {
   bool (*one_each)(const Index* offsets, std::int64_t n);
   // Pairwise products of each sample's vectors.
   void (*dots)(const Dots<Index>&);
+  // The sum of each sample's vectors.
+  void (*sums)(const Sums<Index>&);
 };
 
 struct Target {

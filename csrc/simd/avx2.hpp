@@ -18,6 +18,7 @@ struct Avx2 {
   static F set1(float x) { return _mm256_set1_ps(x); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F max(F a, F b) { return _mm256_max_ps(a, b); }  // b where either is no number
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 
   static F fp32(const std::byte* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }

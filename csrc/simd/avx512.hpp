@@ -21,6 +21,7 @@ struct Avx512 {
   static F set1(float x) { return _mm512_set1_ps(x); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }  // b where either is no number
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 
   static F fp32(const std::byte* p) { return _mm512_loadu_ps(p); }

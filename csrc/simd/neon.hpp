@@ -18,6 +18,7 @@ struct Neon {
   static F set1(float x) { return vdupq_n_f32(x); }
   static F add(F a, F b) { return vaddq_f32(a, b); }
   static F mul(F a, F b) { return vmulq_f32(a, b); }
+  static F max(F a, F b) { return vmaxq_f32(a, b); }
   static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
 
   static F fp32(const std::byte* p) { return vreinterpretq_f32_u8(vld1q_u8(bytes(p))); }

@@ -19,6 +19,7 @@ struct Scalar {
   static F set1(float x) { return x; }
   static F add(F a, F b) { return a + b; }
   static F mul(F a, F b) { return a * b; }
+  static F max(F a, F b) { return a > b ? a : b; }
   static F fma(F a, F b, F c) { return a * b + c; }
 
   // `width` elements from p, which need not be aligned.

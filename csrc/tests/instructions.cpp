@@ -78,7 +78,7 @@ class Work {
                                                                             false}});
     }
     bucket.block = c.joined ? c.block : 0;
-    joint_ = {Join::dot, false, floats(first_), c.dim, c.dim, floats(out_), out_width(c)};
+    joint_ = {Join::dot, false, false, floats(first_), c.dim, c.dim, floats(out_), out_width(c)};
     input = {ids_.data(), static_cast<std::int64_t>(ids_.size()), c.pool > 0 ? offsets_.data() : nullptr, nullptr,
              samples, floats(out_), out_width(c), nullptr, c.joined ? &joint_ : nullptr};
   }

@@ -1,6 +1,7 @@
-// Look-ups joined by an interaction, fused and not, on every target: what comes back is a fault or exactly the products.
+// Look-ups joined by an interaction, fused and not, on every target: what comes back is a fault or exactly the products or sums.
 // Elements are small integers, so that sums are exact in any order; arrays are as long as promised, so that a sanitizer
 // sees any step beyond them.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -115,6 +116,14 @@ void compare(const World& world, const Ids<Index>& ids, const Joint& joint, cons
     auto expect = [&](float wanted) {
       if (*found++ != wanted) stop("an element is wrong");
     };
+    if (joint.kind == Join::sum) {
+      for (std::size_t e = 0; e < x[0].size(); ++e) {
+        float sum = 0.0f;
+        for (const auto& vector : x) sum += vector[e];
+        expect(joint.rectified ? std::max(sum, 0.0f) : sum);
+      }
+      continue;
+    }
     for (const float element : x[0]) expect(element);
     for (std::size_t i = joint.kind == Join::cat ? 1 : 0; i < x.size(); ++i) {
       for (std::size_t e = 0; joint.kind == Join::cat && e < x[i].size(); ++e) expect(x[i][e]);
@@ -135,10 +144,13 @@ void serve(Engine& engine, const World& world, Random& random, bool spoilt) {
   if (spoilt) ids.values[static_cast<std::size_t>(below(random, static_cast<std::int64_t>(ids.values.size())))] = -7;
   std::vector<float> first(static_cast<std::size_t>(batch * world.dim));
   for (float& x : first) x = static_cast<float>(below(random, 9) - 4);
-  Joint joint{below(random, 4) == 0 ? Join::cat : Join::dot, below(random, 2) == 0, first.data(), world.dim, world.dim,
-              nullptr, 0};
+  constexpr Join kinds[] = {Join::dot, Join::dot, Join::sum, Join::cat};
+  const bool flag = below(random, 2) == 0;
+  Joint joint{kinds[below(random, 4)], flag, flag, first.data(), world.dim, world.dim, nullptr, 0};
   const auto vectors = static_cast<std::int64_t>(world.features.size() + 1);
-  joint.out_stride = world.dim + (joint.kind == Join::cat ? world.width() : pairs_of(vectors, joint.self_terms));
+  joint.out_stride = world.dim + (joint.kind == Join::cat   ? world.width()
+                                  : joint.kind == Join::dot ? pairs_of(vectors, joint.self_terms)
+                                                            : 0);
   std::vector<float> out(static_cast<std::size_t>(batch * joint.out_stride));
   joint.out = out.data();
   bool single = below(random, 2) == 0;

@@ -1,6 +1,7 @@
 """Look-up and interaction together give what the oracle gives, fused or not, under every instruction set."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsmith.kernels.cpu import targets
-from recsmith.spec import Batch, IdRangeError, InputError, Jagged
+from recsmith.spec import Batch, IdRangeError, InputError, InteractionKind, Jagged, Tuning
 from recsmith.testing.conformance import agree
 from recsmith.testing.joined import JoinedCase, agree_joined, joined_case
 
 ALL_PLANS = PLANS | FUSED_PLANS
+KINDS = get_args(InteractionKind)
 
 
 def check(case: JoinedCase, plan, **options) -> None:
@@ -31,7 +33,7 @@ def narrow(case: JoinedCase) -> JoinedCase:
 
 
 @pytest.mark.parametrize("plan", ALL_PLANS)
-@pytest.mark.parametrize("kind", ["dot", "cat"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_all_plans(plan, kind):
     for seed, batch in enumerate([0, 1, 2, 5, 16, 17, 33, 300]):
         case = joined_case(seed, kind=kind, batch=batch, one_hot=seed % 2 == 0, self_terms=seed % 3 == 0)
@@ -44,8 +46,29 @@ def test_all_plans(plan, kind):
 def test_every_instruction_set_and_dim(isa, dim):
     for seed, batch in enumerate([1, 3, 4, 5, 15, 16, 40]):
         for one_hot in (False, True):
-            case = joined_case(seed, dim=dim, batch=batch, features=1 + 3 * seed, one_hot=one_hot)
-            check(case, fused(case.case.model), isa=isa)
+            for kind in ("dot", "sum", "sum_relu"):
+                case = joined_case(seed, kind=kind, dim=dim, batch=batch, features=1 + 3 * seed, one_hot=one_hot)
+                check(case, fused(case.case.model), isa=isa)
+
+
+@pytest.mark.parametrize("kind", ["sum", "sum_relu"])
+@pytest.mark.parametrize("isa", targets())
+def test_wide_sums_may_be_written_where_the_bottom_output_lies(isa, kind):
+    for batch in (1, 5, 130):
+        for ahead in (Tuning(), Tuning(2, "t0")):
+            case = joined_case(4, kind=kind, dim=300, features=7, batch=batch, one_hot=True)
+            with build(case.case.model, case.case.weights, fused(case.case.model, 32, ahead), isa=isa) as executable:
+                both = case.bottom.copy()
+                assert executable.interact(case.case.ids, both, both).values is both
+                agree_joined(case, both)
+
+
+def test_sums_keep_what_is_no_number():
+    case = joined_case(0, kind="sum_relu", dim=20, one_hot=True)
+    case.bottom[3, 7], case.bottom[3, 18] = np.nan, np.inf
+    with build(case.case.model, case.case.weights, fused(case.case.model)) as executable:
+        found = executable.interact(case.case.ids, case.bottom).values
+    assert np.isnan(found[3, 7]) and np.isposinf(found[3, 18]) and np.isfinite(found[:3]).all()
 
 
 @pytest.mark.parametrize("isa", targets())
@@ -61,7 +84,7 @@ def test_every_number_of_vectors(isa):
 @given(
     st.integers(0, 2**31),
     st.sampled_from(sorted(ALL_PLANS)),
-    st.sampled_from(["dot", "cat"]),
+    st.sampled_from(KINDS),
     st.integers(1, 12),
     st.integers(1, 70),
     st.integers(0, 90),

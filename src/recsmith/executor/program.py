@@ -16,7 +16,7 @@ _LEVELS = {"none": 0, "t0": 1, "t1": 2, "nta": 3}
 _POOLINGS = {"sum": 0, "mean": 1, "none": 2}
 _POLICIES = {"error": 0, "clamp": 1, "wrap": 2, "default": 3}
 _MODULO = 4
-_JOINTS = {"dot": 0, "cat": 1}
+_JOINTS = {"dot": 0, "cat": 1, "sum": 2, "sum_relu": 2}
 
 
 def tables(model: Model, placed: Mapping[str, Placed]) -> list[Any]:
@@ -70,25 +70,27 @@ def buckets(model: Model, plan: Plan, lanes: Lanes) -> list[Any]:
 
 
 def joint(model: Model) -> tuple[int, bool, int] | None:
-    """The interaction: kind, self terms, length of the bottom MLP's output; None when the model has none.
+    """The interaction: kind, self terms or relu, length of the bottom MLP's output; None when the model has none.
 
     Without a bottom MLP vectors are concatenated.
 
     Raises:
-        PlanError: a dot interaction of vectors of several lengths.
+        PlanError: vectors of several lengths are to be multiplied or added up, or to be added to no bottom output.
     """
     kind = model.interaction
     if kind is None:
         return None
     first = 0 if model.bottom is None else model.bottom.widths[-1]
-    if kind.kind == "cat" or not first:
+    if kind.kind == "cat" or (kind.kind == "dot" and not first):
         return _JOINTS["cat"], False, first
     dims = {model.table_of(feature).dim for feature in model.pooled} | {first}
     if len(dims) > 1:
         raise PlanError(
-            "compile", f"a dot interaction needs vectors of one length, found {sorted(dims)}", "Check the model."
+            "compile",
+            f"a {kind.kind} interaction needs vectors of one length, found {sorted(dims)}",
+            "Check the model and its bottom MLP.",
         )
-    return _JOINTS["dot"], kind.self_terms, first
+    return _JOINTS[kind.kind], kind.self_terms if kind.kind == "dot" else kind.kind == "sum_relu", first
 
 
 def _policy(feature: Feature) -> int:

@@ -29,9 +29,12 @@ def interact(
     """The top MLP's input [B, I].
 
     dot: bottom output, then x_i . x_j for j < i (j <= i with self terms), i over bottom output and look-ups
-    in order. cat: bottom output, then the look-ups.
+    in order. cat: bottom output, then the look-ups. sum: all of them added up; sum_relu: what of that is above zero.
     """
     batch = vectors_BFE.shape[0]
+    if kind.kind in ("sum", "sum_relu") and bottom_BE is not None:
+        sums_BE = bottom_BE + vectors_BFE.sum(axis=1)
+        return np.maximum(sums_BE, 0.0) if kind.kind == "sum_relu" else sums_BE
     if kind.kind == "cat" or bottom_BE is None:
         flat = vectors_BFE.reshape(batch, vectors_BFE.shape[1] * vectors_BFE.shape[2])
         return flat if bottom_BE is None else np.concatenate([bottom_BE, flat], axis=1)
@@ -50,8 +53,8 @@ def joined(model: Model, weights: Weights, ids: Jagged, bottom_BE: NDArray[np.fl
 
 
 def _vectors(model: Model, pooled_BW: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[B, F, E] for products, [B, 1, W] to be concatenated."""
-    if model.interaction is not None and model.interaction.kind == "dot" and model.bottom is not None:
+    """[B, F, E] for products and sums, [B, 1, W] to be concatenated."""
+    if model.interaction is not None and model.interaction.kind != "cat" and model.bottom is not None:
         return pooled_BW.reshape(len(pooled_BW), len(model.vectors), model.bottom.widths[-1])
     return pooled_BW[:, None, :]
 

@@ -15,7 +15,19 @@ from .errors import (
     UnavailableError,
     UnknownNameError,
 )
-from .model import Feature, Graph, GraphInput, IdMap, Interaction, Mlp, Model, Pooling, Provenance, Table
+from .model import (
+    Feature,
+    Graph,
+    GraphInput,
+    IdMap,
+    Interaction,
+    InteractionKind,
+    Mlp,
+    Model,
+    Pooling,
+    Provenance,
+    Table,
+)
 from .ops import Combine, Decode, Gather, Hash, Op
 from .path import Latency, Path, Way
 from .plan import (
@@ -86,6 +98,7 @@ __all__ = [
     "InputError",
     "Interacted",
     "Interaction",
+    "InteractionKind",
     "Interval",
     "Jagged",
     "Latency",

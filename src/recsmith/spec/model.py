@@ -13,6 +13,7 @@ from .row_format import RowFormat
 Pooling = Literal["sum", "mean", "none"]
 IdPolicy = Literal["error", "clamp", "wrap", "default"]
 Activation = Literal["relu", "sigmoid", "none"]
+InteractionKind = Literal["dot", "cat", "sum", "sum_relu"]
 
 
 class Table(Record, frozen=True):
@@ -136,11 +137,12 @@ class Interaction(Record, frozen=True):
     """How the bottom MLP's output and the look-ups are joined before the top MLP.
 
     Attributes:
-        kind: `dot`: pairwise dot products appended to the bottom output (DLRM); `cat`: concatenation.
+        kind: `dot`: pairwise dot products appended to the bottom output (DLRM); `cat`: concatenation; `sum`: the bottom
+            output and all vectors added up; `sum_relu`: the same, with zeros for what is below zero.
         self_terms: whether `dot` keeps each vector's product with itself.
     """
 
-    kind: Literal["dot", "cat"] = "dot"
+    kind: InteractionKind = "dot"
     self_terms: bool = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from .model import Model
+from .model import InteractionKind, Model
 from .ops import Gather, Op
 from .platform import Platform, Tuning
 from .record import Record
@@ -96,7 +96,7 @@ class Fuse(Record, frozen=True, tag="fuse"):
     plan writes all vectors.
     """
 
-    interaction: Literal["dot", "cat"]
+    interaction: InteractionKind
     block: int
 
 

@@ -6,7 +6,6 @@ Legend: B samples, F features, E dim, I columns of the top MLP's input, X vector
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from recsmith.reference import encode, joined, lookup
 from recsmith.spec import (
     Feature,
     Interaction,
+    InteractionKind,
     Jagged,
     Mlp,
     Model,
@@ -46,7 +46,7 @@ class JoinedCase:
 def joined_case(
     seed: int,
     *,
-    kind: Literal["dot", "cat"] = "dot",
+    kind: InteractionKind = "dot",
     self_terms: bool = False,
     features: int = 5,
     dim: int = 16,
@@ -104,6 +104,10 @@ def _allowed(case: Case, bottom_BE: NDArray[np.float32], wanted_BI: NDArray[np.f
     if interaction.kind == "cat":
         return np.full(wanted_BI.shape, vector)
     dim = bottom_BE.shape[1]
+    if interaction.kind != "dot":
+        vectors = len(case.model.pooled) + 1
+        size = np.abs(bottom_BE).max(initial=0.0) + len(case.model.pooled) * np.abs(pooled_BW).max(initial=0.0)
+        return np.full(wanted_BI.shape, vectors * (vector + np.finfo(np.float32).eps * size))
     x_BXE = np.abs(
         np.concatenate([bottom_BE, pooled_BW], axis=1).reshape(len(bottom_BE), len(case.model.pooled) + 1, dim)
     )
@@ -127,7 +131,7 @@ def _feature(at: int, table: Table, draw: np.random.Generator, *, one_hot: bool)
 def _model(tables: tuple[Table, ...], features: tuple[Feature, ...], kind: Interaction, dim: int) -> Model:
     vectors = len(features) + 1
     pairs = vectors * (vectors + (1 if kind.self_terms else -1)) // 2
-    width = dim + pairs if kind.kind == "dot" else vectors * dim
+    width = {"dot": dim + pairs, "cat": vectors * dim}.get(kind.kind, dim)
     bottom, top = Mlp((2, dim), ("relu",), "bottom"), Mlp((width, 1), ("sigmoid",), "top")
     return Model("joined", tables, features, 2, bottom, kind, top)
 
