@@ -27,6 +27,7 @@ from recsmith.spec import (
     PlanError,
     Problem,
     Table,
+    Tuning,
     Weights,
     Workload,
     check,
@@ -180,3 +181,16 @@ def test_a_model_with_products_is_rehearsed_up_to_them(monkeypatch):
     monkeypatch.setattr(rehearsal, "seconds_in_turns", in_turns)
     made = api.rehearse(asked.model, plan, weights, platform=machine)
     assert len(served) >= 2 and made.bucket(96) == plan.bucket(96)
+
+
+def test_one_finalist_asks_for_far_rows_further_ahead():
+    names = ("tiny", "short", "long")
+    tables = (Table("tiny", 4, 16), Table("short", 1 << 20, 16), Table("long", 1 << 20, 64))
+    model = Model("m", tables, tuple(Feature(name, name) for name in names))
+    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
+    asked = Problem(model, ops, Objective((Workload.uniform(model, 2048),)), cached_machine(2))
+    pricer = Pricer(asked, ALL, FittedCost())
+    even = replicated(pricer, [core.id for core in asked.platform.cores], asked.objective.workloads)
+    found = finalists(even, pricer, asked.objective.workloads)["feature by feature, further ahead, all cores"]
+    tunings = {p.feature: p.tuning for stage in found.stages for p in stage.placements}
+    assert tunings == {"tiny": Tuning(), "short": Tuning(64, "t0"), "long": Tuning(32, "t0")}
