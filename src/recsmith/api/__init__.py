@@ -8,6 +8,7 @@ from .evaluating import Evaluated, evaluate
 from .explored import Explored
 from .exploring import explore
 from .finishing import servings_within
+from .folding import Folding, fold, layered
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .training import TrainSummary, train
@@ -19,6 +20,7 @@ __all__ = [
     "ConvertedTable",
     "Evaluated",
     "Explored",
+    "Folding",
     "PredictSummary",
     "TrainSummary",
     "Verified",
@@ -27,6 +29,8 @@ __all__ = [
     "convert",
     "evaluate",
     "explore",
+    "fold",
+    "layered",
     "load",
     "measure",
     "optimize",

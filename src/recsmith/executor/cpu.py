@@ -71,7 +71,12 @@ class CpuExecutable(Closing):
         return self._lookup(ids, out, rest=False)
 
     def interact(
-        self, ids: Jagged, bottom: NDArray[np.float32] | None, out: NDArray[np.float32] | None = None
+        self,
+        ids: Jagged,
+        bottom: NDArray[np.float32] | None,
+        out: NDArray[np.float32] | None = None,
+        *,
+        rest: bool = False,
     ) -> Interacted:
         """The top MLP's input: the vectors looked up, joined with each other and `bottom` as the model says.
 
@@ -80,13 +85,14 @@ class CpuExecutable(Closing):
         Args:
             ids: the ids of all features.
             bottom: [B, E] float32, the bottom MLP's output; None when the model has no bottom MLP.
-            out: [B, I] float32 to write to; its columns must be adjacent.
+            out: [B, I] float32 to write to; its columns must be adjacent. Sums may be written where `bottom` lies.
+            rest: let our threads sleep at once, because others compute next.
 
         Raises:
             InputError: as `lookup`; or the model has no interaction.
             IdRangeError: as `lookup`.
         """
-        return self._interact(ids, bottom, out, rest=False)
+        return self._interact(ids, bottom, out, rest=rest)
 
     def run(self, batch: Batch) -> Prediction:
         """The model's output for the batch.

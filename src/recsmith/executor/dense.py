@@ -69,7 +69,7 @@ class Dlrm:
         """
         if self._bottom is None:
             return None
-        inputs = self._inputs(batch.dense, batch.sparse.batch)
+        inputs = dense_inputs(batch.dense, batch.sparse.batch, self._dense_inputs)
         with self._torch.inference_mode():
             values: NDArray[np.float32] = self._bottom(self._torch.from_numpy(inputs), len(inputs)).numpy()
         return values
@@ -106,11 +106,17 @@ class Dlrm:
         found: NDArray[np.float32] | None = getattr(self._own, "buffer", None)
         return found
 
-    def _inputs(self, dense: NDArray[np.float32] | None, batch: int) -> NDArray[np.float32]:
-        if dense is None or dense.shape != (batch, self._dense_inputs):
-            found = "none" if dense is None else str(list(dense.shape))
-            raise InputError("run", f"dense inputs are {found}, wanted [{batch}, {self._dense_inputs}]", "Pass both.")
-        return np.ascontiguousarray(dense, np.float32)
+
+def dense_inputs(dense: NDArray[np.float32] | None, batch: int, columns: int) -> NDArray[np.float32]:
+    """`dense` as the bottom MLP takes it.
+
+    Raises:
+        InputError: it is missing or misshapen.
+    """
+    if dense is None or dense.shape != (batch, columns):
+        found = "none" if dense is None else str(list(dense.shape))
+        raise InputError("run", f"dense inputs are {found}, wanted [{batch}, {columns}]", "Pass both.")
+    return np.ascontiguousarray(dense, np.float32)
 
 
 def _aligned(rows: int, columns: int) -> NDArray[np.float32]:

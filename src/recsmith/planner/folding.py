@@ -1,0 +1,40 @@
+"""Which features to fold into the first top layer: what a rehearsal should time (ours).
+
+A folded row is longer, so where it pays depends on the cache that holds it: small tables go first, and each memory of
+the machine is where it may stop to pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from recsmith.spec import Platform
+
+
+def choices(nbytes: Mapping[str, int], platform: Platform, max_bytes: int) -> list[tuple[str, ...]]:
+    """Sets of features worth timing, the smallest first: those whose folded rows are within a cache's reach, and all
+    that fit.
+
+    Args:
+        nbytes: feature name to the bytes of its folded rows, for those that can be folded.
+        max_bytes: that all folded rows together may take.
+    """
+    caches = sorted({memory.capacity_bytes for memory in platform.memories if memory.kind == "cache"})
+    limits = [reach for capacity in caches for reach in (capacity, 4 * capacity) if reach < max_bytes]
+    found: list[tuple[str, ...]] = []
+    for limit in [*limits, max_bytes]:
+        names = _within(nbytes, limit)
+        if names and names not in found:
+            found.append(names)
+    return found
+
+
+def _within(nbytes: Mapping[str, int], limit: int) -> tuple[str, ...]:
+    """The smallest features whose bytes together are not above `limit`."""
+    total, found = 0, []
+    for name in sorted(nbytes, key=lambda name: nbytes[name]):
+        total += nbytes[name]
+        if total > limit:
+            break
+        found.append(name)
+    return tuple(found)
