@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith import api
-from recsmith.bench import dlrm, lookup, model, prediction
+from recsmith.bench import dlrm, first_layer, layer_engines, lookup, model, prediction
 from recsmith.bench.engine import NoSettings
 from recsmith.bench.options import LookupOptions
 from recsmith.data import shapes, synthetic
@@ -156,3 +156,31 @@ def test_a_rival_that_is_wrong_or_missing_is_not_timed(monkeypatch):
     reasons = {each.engine: each.reason for each in record.missing}
     assert "off by" in reasons["wrong"] and "libfoo" in reasons["odd"]
     assert record.best_peer is None and record.ratio_to_best_peer is None
+
+
+def test_a_first_layer_is_timed_folded_and_not():
+    options = LookupOptions(
+        "criteo_kaggle", 8, 4, max_bytes=400_000, pages="4k", against=("torch",), rounds=2, sample_s=1e-4
+    )
+    record = first_layer.run_layer_bench(options, 3_000_000)
+    times = {case.engine: case.median_s for case in record.cases}
+    assert {"recsmith", "recsmith[unfolded]", "torch+linear", "torch+onednn"} <= set(times)
+    assert record.outputs == 512 and record.case.fuse == "cat"
+    assert record.folded_bytes <= 3_000_000 and (record.folded_bytes > 0) == (len(record.folded) > 0)
+    assert record.ratio_to_best_peer == pytest.approx(times[record.best_peer] / times["recsmith"])
+    assert record.ratio_to_torch >= record.ratio_to_best_peer and "onednn" not in record.best_torch
+    assert record.ratio_to_unfolded == pytest.approx(times["recsmith[unfolded]"] / times["recsmith"])
+    assert min(record.rehearsed_s, key=record.rehearsed_s.get) == str(len(record.folded))
+    assert type(record).from_json(record.to_json()) == record
+
+
+def test_a_rival_that_is_wrong_about_the_first_layer_takes_no_part(monkeypatch):
+    def wrong(peer, makers, weight, bias):
+        return layer_engines.engines(peer, makers, weight, bias + 1)
+
+    monkeypatch.setattr(first_layer, "engines", wrong)
+    options = LookupOptions(
+        "criteo_kaggle", 4, 4, max_bytes=400_000, pages="4k", against=("torch",), rounds=2, sample_s=1e-4
+    )
+    record = first_layer.run_layer_bench(options, 1_000_000)
+    assert record.best_peer is None and any("off by" in each.reason for each in record.missing)

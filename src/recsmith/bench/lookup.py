@@ -42,9 +42,9 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
             `missing` with the reason.
     """
     allocator = process.keep_freed_memory()
-    bench = _begin(options, progress)
+    bench = begin(options, progress)
     with ExitStack() as stack:
-        trial = _batches(bench, _TRIAL_BATCHES, options.seed + 1)
+        trial = drawn(bench, _TRIAL_BATCHES, options.seed + 1)
         _admit_ours(bench, trial, stack)
         _admit_peers(bench, trial, stack, progress)
         pins = stack.enter_context(process.Pins(options.threads))
@@ -52,7 +52,7 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
         calls = {
             name: rounds.calls_per_sample(engine, pool_of, options.sample_s) for name, engine in bench.engines.items()
         }
-        pool = rounds.Pool(_pool(bench, calls, progress))
+        pool = rounds.Pool(pool_for(bench, calls, progress))
         samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
         pointers = PointerList(bench.setup, trial)
         both: dict[str, Callable[[], float]] = {**samplers, _BOUND: pointers.sampler(pool, calls[OURS])}
@@ -62,7 +62,8 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
     return summarise(bench, run, pool, samplers, seconds, bound, last_level_bytes(bench.platform))
 
 
-def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
+def begin(options: LookupOptions, progress: Progress | None) -> Bench:
+    """Tables, weights and workload of a case, before any engine."""
     shape = shapes.shape(options.workload, options.dim, options.max_bytes, options.dtype)
     if options.fuse != "none":
         shape = msgspec.structs.replace(shape, model=dlrm.dlrm(shape, options.fuse))
@@ -84,7 +85,8 @@ def _begin(options: LookupOptions, progress: Progress | None) -> Bench:
     return Bench(options, shape, workload, tables, setup, load(options.platform or "cpu"))
 
 
-def _batches(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:
+def drawn(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:
+    """`count` batches of the case's workload."""
     return synthetic.batches(
         bench.shape.model, bench.workload, count, seed, lengths=bench.options.lengths, progress=progress
     )
@@ -170,14 +172,14 @@ def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
     return ""
 
 
-def _pool(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
+def pool_for(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
     """Enough batches that none repeats, or that they have left the caches when they do."""
     needed = rounds.batches_needed({**calls, _BOUND: calls[OURS]}, bench.options.rounds)
     if bench.options.batch == 1:
-        return _batches(bench, _SINGLE_SAMPLES, bench.options.seed, progress)
+        return drawn(bench, _SINGLE_SAMPLES, bench.options.seed, progress)
     per_batch = 8 * bench.options.batch * bench.shape.lookups_per_sample
     large = math.ceil(_POOL_FACTOR * last_level_bytes(bench.platform) / per_batch)
-    return _batches(bench, max(2, min(needed, large)), bench.options.seed, progress)
+    return drawn(bench, max(2, min(needed, large)), bench.options.seed, progress)
 
 
 def last_level_bytes(platform: Platform) -> int:

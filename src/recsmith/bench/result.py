@@ -38,7 +38,7 @@ def summarise(
     return records.LookupRecord(
         workload=bench.options.workload,
         run=run,
-        case=_described(bench, per_call),
+        case=described(bench, per_call),
         cache=records.CacheState(
             state="cold",
             last_level_bytes=last_level_bytes,
@@ -82,7 +82,8 @@ def engine_case(
     )
 
 
-def _described(bench: Bench, per_call: float) -> records.LookupCase:
+def described(bench: Bench, per_call: float) -> records.LookupCase:
+    """What is looked up, `per_call` rows a call."""
     options, model = bench.options, bench.shape.model
     return records.LookupCase(
         batch=options.batch,

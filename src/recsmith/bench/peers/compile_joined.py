@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..engine import Setup
+from ..engine import Joint, Setup
 from .interaction import Join, bmm, concatenated, products
 from .torch_compile import Compiled, written_for
 from .torch_tensors import tensor, weights
@@ -22,7 +22,7 @@ class CompiledJoined(Compiled):
         super().__init__(setup)
         joint = setup.joint
         assert joint is not None
-        join: Join = {"bmm": bmm, "products": products, "cat": concatenated}[self.form](joint)
+        join = self.join(joint)
         look_up, bottom = written_for(self.single(setup), weights(setup)), tensor(joint.bottom)
 
         def both(ids: list[Any], offsets: list[Any]) -> Any:
@@ -30,6 +30,11 @@ class CompiledJoined(Compiled):
 
         self.settings += f"; compiled together with the interaction ({self.form})"
         self._compiled = torch.compile(both, dynamic=setup.bag_lengths is None)
+
+    def join(self, joint: Joint) -> Join:
+        """What follows the look-up."""
+        made: Join = {"bmm": bmm, "products": products, "cat": concatenated}[self.form](joint)
+        return made
 
 
 class CompiledBmm(CompiledJoined):
