@@ -44,7 +44,7 @@ def fold(
 ) -> Folding:
     """The features of a concatenating model whose rows are best stored multiplied with the top MLP's first layer.
 
-    A few sets of features are bound and timed with the model's own tables, and none.
+    A few sets of features are bound and timed with the model's own tables where they are, and none.
 
     Args:
         max_bytes: that folded rows may take, all together.
@@ -73,7 +73,7 @@ def fold(
         if progress:
             progress("timing folded features", at, len(sets))
         # One after the other: all of them together would take several times the memory.
-        with layered(model, weights, names, asked, platform=here) as executable:
+        with layered(model, weights, names, asked, platform=here, pages="borrow") as executable:
             (seconds[len(names)],) = seconds_in_turns([executable], pool, serve=serve)  # type: ignore[list-item]
     best = min(sets, key=lambda names: seconds[len(names)])
     return Folding(best, seconds)
