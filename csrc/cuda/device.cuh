@@ -48,6 +48,12 @@ DEVICE float sine_pi(float x) { return sinpif(x); }
 DEVICE float hyperbolic_tangent(float x) { return tanhf(x); }
 DEVICE void least(u64* at, u64 x) { atomicMin(at, x); }
 DEVICE void count_one(u64* at) { atomicAdd(at, 1ull); }
+// Both give what was there before.
+DEVICE u64 compare_swap(u64* at, u64 expected, u64 wanted) { return atomicCAS(at, expected, wanted); }
+DEVICE i32 add_one(i32* at) { return atomicAdd(at, 1); }
+// What the kernel itself writes to, elsewhere.
+DEVICE i64 load_changing(const i32* at) { return *(const volatile i32*)at; }
+DEVICE i64 load_changing(const i64* at) { return *(const volatile i64*)at; }
 
 // float16 and bfloat16, a pair in a word, the first in the low half.
 DEVICE float half_low(u32 x) { float y; asm("{.reg .b16 a, b; mov.b32 {a, b}, %1; cvt.f32.f16 %0, a;}" : "=f"(y) : "r"(x)); return y; }

@@ -15,6 +15,8 @@ struct Hashed {
     i64 out_stride, count;
     u32 prime, buckets, by_buckets;  // 2^32 / buckets
     i32 first_block;
+    const i32* counted;  // how many ids there are, if that is known only on the GPU: at most `count`
+    const i32* numbers;  // of the rows to write, where they are not in the ids' order
   };
   Feature feature[FEATURES];
 };
@@ -56,10 +58,10 @@ DEVICE constexpr int widest() {
   return most;
 }
 
-// Shared memory: ids, one chunk of codes, two chunks of weights, two layers' vectors.
+// Shared memory: ids, numbers of rows, one chunk of codes, two chunks of weights, two layers' vectors.
 constexpr int code_bytes = ROWS * chunk_stride, weight_bytes = widest() * chunk_stride;
 constexpr int vector_stride = (up_to(widest_hidden(), chunk) * 2 / 16 | 1) * 16, vector_bytes = ROWS * vector_stride;
-constexpr int codes_at = ROWS * 4, weights_in_shared = codes_at + code_bytes, vectors_at = weights_in_shared + 2 * weight_bytes;
+constexpr int codes_at = ROWS * 4 * (1 + SCATTERED), weights_in_shared = codes_at + code_bytes, vectors_at = weights_in_shared + 2 * weight_bytes;
 static_assert(vectors_at + (LAYERS > 1 ? 2 : 0) * vector_bytes == SHARED_BYTES, "the host has another idea of the shared memory");
 
 DEVICE u32 pack(float low, float high) { return NARROW == fp16 ? to_halves(low, high) : to_bfloats(low, high); }
@@ -165,7 +167,7 @@ DEVICE void multiply(float (&c)[2][Tiles][4], const u8* left, int left_stride, c
 
 // Layer by layer; `first` is the first of the block's rows.
 template <int Layer>
-DEVICE void run_layers(const Hashed::Feature& feature, i64 first) {
+DEVICE void run_layers(const Hashed::Feature& feature, i64 first, i64 count) {
   constexpr int in = up_to(width(Layer), chunk), out = width(Layer + 1), own = columns_of(Layer) / warps_across, tiles = own / 8;
   constexpr bool last = Layer + 1 == LAYERS;
   const int lane = thread_index() % 32, warp = thread_index() / 32;
@@ -208,8 +210,9 @@ DEVICE void run_layers(const Hashed::Feature& feature, i64 first) {
         // What lies behind a layer's outputs is zero up to the next layer's last input.
         if constexpr (!last) {
           if (j < up_to(out, chunk)) store_shared_raw(outputs + r * vector_stride + j * 2, Raw<4>{{pack(x[0], x[1])}});
-        } else if (first + r < feature.count && j < out) {
-          Out::template put<out, 2>(feature.out + (first + r) * feature.out_stride, j, x);
+        } else if (first + r < count && j < out) {
+          const i64 number = SCATTERED ? (i64)load_shared<4>(shared_memory() + (ROWS + r) * 4, true).word[0] : first + r;
+          Out::template put<out, 2>(feature.out + number * feature.out_stride, j, x);
         }
       }
     }
@@ -222,7 +225,7 @@ DEVICE void run_layers(const Hashed::Feature& feature, i64 first) {
     }
   }
   sync_block();
-  if constexpr (!last) run_layers<Layer + 1>(feature, first);
+  if constexpr (!last) run_layers<Layer + 1>(feature, first, count);
 }
 
 KERNEL(hashed, Hashed, THREADS, MIN_BLOCKS) {
@@ -230,10 +233,14 @@ KERNEL(hashed, Hashed, THREADS, MIN_BLOCKS) {
   for (int i = 1; i < FEATURES; ++i) at += call.feature[i].first_block <= (i32)block_index() ? 1 : 0;
   const Hashed::Feature& feature = call.feature[at];
   const i64 first = (i64)((i32)block_index() - feature.first_block) * ROWS;
+  const i64 count = feature.counted == nullptr ? feature.count : (i64)load_near<4>(feature.counted, true).word[0];
+  if (first >= count) return;
   for (int row = thread_index(); row < ROWS; row += THREADS) {
-    const i64 id = load_index(feature.ids + first + row, first + row < feature.count);
+    const bool wanted = first + row < count;
+    const i64 id = load_index(feature.ids + first + row, wanted);
     store_shared_raw(shared_memory() + row * 4, Raw<4>{{(u32)((u64)id % feature.prime)}});
+    if (SCATTERED) store_shared_raw(shared_memory() + (ROWS + row) * 4, load_near<4>(feature.numbers + first + row, wanted));
   }
   sync_block();
-  run_layers<0>(feature, first);
+  run_layers<0>(feature, first, count);
 }

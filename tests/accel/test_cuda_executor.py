@@ -25,7 +25,6 @@ from recsmith.spec import (
     Interval,
     Jagged,
     Model,
-    PlanError,
     Shard,
     Table,
     UnavailableError,
@@ -285,14 +284,6 @@ def test_plans_of_other_machines_models_and_weights_are_refused():
     wrong = Weights({"t": np.zeros((49, 16), np.float32)})
     with pytest.raises(FormatError, match="wanted 50 rows of fp32"):
         compile(case.model, plan, wrong, platform=PLATFORM, device=device())
-
-
-def test_computed_tables_are_refused_with_a_remedy():
-    from recsmith.representations import hold
-
-    model = hold(single("DHE", [[1]]).model, ["f"], "dhe")
-    with pytest.raises(PlanError, match="recsmith convert --to table"):
-        compile(model, planned(single("DHE", [[1]]).model), Weights({}), platform=PLATFORM, device=device())
 
 
 def test_a_closed_executable_says_so():

@@ -59,7 +59,10 @@ def rounded(x, operand):
 
 def expected(dhe, dim, ids, seed, operand):
     """The reference with codes, weights and hidden vectors rounded where the kernel rounds them."""
-    parameters = parameters_of(dhe, dim, seed)
+    return expected_rows(dhe, parameters_of(dhe, dim, seed), ids, operand)
+
+
+def expected_rows(dhe, parameters, ids, operand):
     x = rounded(codes(dhe, parameters, ids), operand)
     for layer, activation in enumerate(dhe.activations()):
         weight = rounded(parameters[f"{layer}.weight"], operand)
@@ -137,6 +140,21 @@ def test_hashes_are_exact_up_to_31_bits():
         # One step of fp16 where a code lies between two; a hash that is off by more than a few shows.
         assert np.abs(found - wanted.astype(np.float32)).max() <= 2.0**-10
         assert (found == wanted).mean() > 0.99
+
+
+def test_rows_may_be_written_by_number_and_counted_on_the_gpu():
+    """70 ids are announced and 40 there are: rows go where their numbers say, and all others stay as they were."""
+    gpu, draw = device(), np.random.default_rng(3)
+    ids, numbers = draw.integers(0, 1 << 40, 70), draw.permutation(100).astype(np.int32)[:70]
+    packed = packed_decoder(SMALL, parameters_of(SMALL, DIM), DIM, "fp16")
+    arrays = (ids, packed, np.full((100, DIM), 7, np.float32), np.array([9, 40], np.int32), numbers)
+    kept = [gpu.place(array) for array in arrays]
+    ids_at, parameters, out, counted, numbers_at = (memory.address for memory in kept)
+    one = HashedRows(ids_at, 70, parameters, out, DIM * 4, SMALL.prime, SMALL.buckets, counted + 4, numbers_at)
+    gpu.run(decode(SMALL, DIM, [one], operand="fp16", rows=32))
+    found = gpu.fetch(out, (100, DIM), "float32")
+    near(found[numbers[:40]], expected(SMALL, DIM, ids[:40], 0, "fp16"), "fp16")
+    assert (np.delete(found, numbers[:40], axis=0) == 7).all()
 
 
 def test_what_the_kernel_cannot_do_is_refused():

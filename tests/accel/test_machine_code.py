@@ -12,6 +12,7 @@ import sass
 from recsmith.kernels.cuda import nvrtc
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors, best_offset, best_stride
 from recsmith.kernels.cuda.compiler import Nvcc, Nvrtc, choose_compiler, machine_code
+from recsmith.kernels.cuda.distinct import Noted, distinct
 from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.hashed import HashedRows, decode
 from recsmith.kernels.cuda.interaction import interact, pairs
@@ -22,7 +23,6 @@ from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
 from recsmith.spec import Dhe, UnavailableError
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 ONE, BAGS = Ids(4096, 65536, "int32", faults=64), Ids(4096, 65536, "int32", 8192, "int32", faults=64)
 
 
@@ -55,12 +55,18 @@ def kept(ids, bag):
     return resident(small, ids, owners(small, [[Segment(at % 61, 0, 100, 100)] for at in range(132)]), 1 << 22, "fp16")
 
 
-def decoder(*widths):
+def decoder(*widths, numbers=0):
     dhe = Dhe(k=widths[0], prime=10_000_019, hidden=widths[1:-1])
     rows = [
-        HashedRows(1 << 20, 2048, 1 << 21, (1 << 30) + at * 256, 26 * 256, dhe.prime, dhe.buckets) for at in range(26)
+        HashedRows(1 << 20, 2048, 1 << 21, (1 << 30) + at * 256, 26 * 256, dhe.prime, dhe.buckets, numbers, numbers)
+        for at in range(26)
     ]
     return decode(dhe, widths[-1], rows, output="fp16", index="int32")
+
+
+def noting():
+    noted = [Noted(one, at, 1 << 20, 1 << 21) for at, one in enumerate(vectors("fp32", 16, element=4))]
+    return distinct(noted, BAGS, 1 << 22, 1 << 17, 1 << 23)
 
 
 # Launch, registers at most, and how many 16-byte (8-byte for int4) reads of rows must be issued together.
@@ -92,6 +98,8 @@ KERNELS = {
     "resident bags": (lambda: kept(BAGS, 20.0), 128, ("LDS.128", 3)),
     "decoder 1024-128-16": (lambda: decoder(1024, 128, 16), 128, ("LDSM", 8)),
     "decoder 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128), 255, ("LDSM", 8)),
+    "decoder by number 1024-128-16": (lambda: decoder(1024, 128, 16, numbers=1 << 24), 128, ("LDSM", 8)),
+    "different ids": (noting, 64, ("LDG.32", 1)),
     "streamed bags": (lambda: streamed(vectors("fp16", 64, bag=20), BAGS, "fp16"), 80, ("LDS.128", 4)),
 }
 
@@ -107,7 +115,17 @@ def test_loads_stay_parallel_and_nothing_is_spilled(name):
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_100"])
-@pytest.mark.parametrize("name", ["bags int8 128", "interaction fp16 128", "resident bags", "streamed bags"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bags int8 128",
+        "interaction fp16 128",
+        "resident bags",
+        "streamed bags",
+        "different ids",
+        "decoder by number 1024-128-16",
+    ],
+)
 def test_other_architectures(architecture, name):
     program = KERNELS[name][0]().program
     code = sass.read(machine_code(program, architecture, compiler()), program.entry)

@@ -154,6 +154,20 @@ inline void count_one(u64* at) {
   if (touchable("counted outside of memory", at, 8)) ++*at;
 }
 
+inline u64 compare_swap(u64* at, u64 expected, u64 wanted) {
+  if (!touchable("exchanged outside of memory", at, 8)) return wanted;
+  const u64 before = *at;
+  if (before == expected) *at = wanted;
+  return before;
+}
+inline i32 add_one(i32* at) {
+  return touchable("counted outside of memory", at, 4) ? (*at)++ : 0;
+}
+template <class T>
+i64 load_changing(const T* at) {
+  return touchable("read outside of memory", at, sizeof(T)) ? *at : 0;
+}
+
 inline void copy_async(void* to, const void* from, bool wanted) {
   if (!in_shared(to, 16) || (wanted && !touchable("copied from outside of memory", from, 16))) return;
   emulated::state->now->copies.back().push_back({to, from, wanted});

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 from recsmith.kernels.cuda.device import Device
+from recsmith.representations import served
 from recsmith.spec import (
     ForeignPlanError,
     Gather,
     Model,
     Plan,
-    PlanError,
     Platform,
     Problem,
     Progress,
@@ -19,11 +19,12 @@ from recsmith.spec import (
 )
 from recsmith.spec.check import check_coverage, check_origin
 
+from .computed import ComputedTables
 from .executable import CudaExecutable
 from .launches import Lookups, expected_bags
 from .prediction import DlrmOnGpu
 from .tables import place_tables
-from .torch_side import Precision, TorchGpu, TorchSide
+from .torch_side import ELEMENT, Precision, TorchGpu, TorchSide
 
 
 def compile(
@@ -54,34 +55,38 @@ def compile(
 
     Raises:
         ForeignPlanError: the plan was made for another model or machine.
-        PlanError: the plan does not serve the model, or the model has computed tables.
-        UnavailableError: there is no GPU, it is another than `isa` says, or no kernel for a data flow of the plan.
+        PlanError: the plan does not serve the model.
+        UnavailableError: there is no GPU, it is another than `isa` says, or no kernel for a data flow of the plan
+            or a computed table.
         FormatError: the weights do not fit the model.
         CapacityError: the tables fit neither the GPU's memory nor the host's.
     """
     if platform.kind != "cuda":
         raise ForeignPlanError("compile", f"'{platform.name}' is no GPU", "Compile on the machine that will serve.")
-    if model.computes:
-        raise PlanError(
-            "compile", f"model '{model.name}' computes some of its rows", "Finish them: recsmith convert --to table."
-        )
-    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in model.features)
-    problem = Problem(model, ops, plan.objective, platform)
+    seen = served(model, plan.serving)
+    ops = tuple(Gather(f.name, f.table, f.pooling, f.weighted) for f in seen.features)
+    problem = Problem(seen, ops, plan.objective, platform)
     check_origin(plan, problem, allow_foreign=allow_foreign)
     check_coverage(plan, problem)
     gpu = device or Device()
     if isa not in ("auto", gpu.architecture):
         raise UnavailableError("compile", f"isa '{isa}' was asked for; this GPU is {gpu.architecture}", "Use 'auto'.")
+    computed = ComputedTables(gpu, model, weights, plan.serving, ELEMENT[precision]) if model.computes else None
     bags = expected_bags(plan.objective)
     cores = {core.id: at for at, core in enumerate(platform.cores)}
     asked: dict[str, float] = defaultdict(float)
-    for feature in model.features:
+    for feature in seen.features:
         asked[feature.table] += bags.get(feature.name, 1.0)
-    tables = place_tables(model, weights, gpu, asked, device_bytes=device_bytes, progress=progress)
-    lookups = Lookups(model, tables.rows, bags, cores)
+    stored = model if computed is None else computed.stored
+    tables = place_tables(stored, weights, gpu, asked, device_bytes=device_bytes, progress=progress)
+    rows = dict(tables.rows)
+    if computed is not None:
+        rows |= {name: found for name, (found, _) in computed.finished.items()}
+    live = frozenset(() if computed is None else (table.name for table in computed.live_tables))
+    lookups = Lookups(seen, rows, bags, cores, live=live)
 
     def dense() -> tuple[DlrmOnGpu, TorchSide]:
         side = torch_side or TorchGpu(gpu, precision)
-        return DlrmOnGpu(model, weights, lookups, gpu, side, precision), side
+        return DlrmOnGpu(seen, weights, gpu, side, precision), side
 
-    return CudaExecutable(model, plan, gpu, tables, lookups, dense)
+    return CudaExecutable(model, plan, gpu, tables, lookups, dense, computed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,12 @@ from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.spec import Batch, IdRangeError, InputError, Jagged, Looked, Model, Plan, Prediction
 
 from ..closing import Closing
+from .computed import ComputedTables, Live
 from .forms import Block, Form, Purpose, form_of
 from .launches import Lookups, Output
 from .lending import DeviceArray, DeviceLooked, Loan
 from .prediction import DlrmOnGpu
-from .recording import DriverRecorder, Lane, Recorder, Steps
+from .recording import DriverRecorder, Lane, Recorder, Step, Steps
 from .slots import IN_FLIGHT, Recorded, Slots
 from .tables import PlacedTables
 from .torch_side import TorchSide
@@ -37,9 +39,19 @@ class CudaExecutable(Closing):
     """
 
     def __init__(
-        self, model: Model, plan: Plan, device: Device, tables: PlacedTables, lookups: Lookups, dense: DensePart
+        self,
+        model: Model,
+        plan: Plan,
+        device: Device,
+        tables: PlacedTables,
+        lookups: Lookups,
+        dense: DensePart,
+        computed: ComputedTables | None = None,
     ) -> None:
         self.model = model
+        self._computed = computed
+        # Whose ids pass through the blocks: features with two vectors are two features there.
+        self._seen = model if computed is None else computed.served
         self._plan, self._device, self._tables, self._lookups = plan, device, tables, lookups
         self._weighted = any(feature.weighted for feature in model.features)
         self._unpooled = {f.name: model.table_of(f).dim for f in model.features if f.pooling == "none"}
@@ -80,7 +92,7 @@ class CudaExecutable(Closing):
             InputError: arrays, offsets or lengths are wrong.
             IdRangeError: an id lies outside its table and the feature's policy is `error`.
         """
-        form = form_of(ids, len(self.model.features), weighted=self._weighted)
+        form, ids = self._formed(ids, "lookup")
         shape = (ids.batch, self.model.width)
         if out is not None and (out.shape != shape or out.dtype != np.float32):
             raise InputError("lookup", f"out is {out.dtype} {list(out.shape)}, wanted float32 {list(shape)}", "")
@@ -109,7 +121,7 @@ class CudaExecutable(Closing):
             InputError: arrays, offsets or lengths are wrong, or too many results are still in use.
             IdRangeError: an id lies outside its table and the feature's policy is `error`.
         """
-        form = form_of(ids, len(self.model.features), weighted=self._weighted, purpose="lend")
+        form, ids = self._formed(ids, "lend")
         if ids.batch == 0:
             empty = {name: DeviceArray(0, (0, dim)) for name, dim in self._unpooled.items()}
             return DeviceLooked(DeviceArray(0, (0, self.model.width)), empty)
@@ -145,21 +157,21 @@ class CudaExecutable(Closing):
         Raises:
             InputError, IdRangeError, UnavailableError: as `run`, for the batch at fault when it is its turn.
         """
-        flying: deque[tuple[Recorded | None, Batch]] = deque()
+        flying: deque[tuple[Recorded | None, Jagged]] = deque()
         try:
             for batch in batches:
                 while len(flying) >= IN_FLIGHT:
                     yield self._landed(*flying.popleft())
                 recorded = None
-                if batch.sparse.batch:
-                    form = self._form(batch)
+                form, ids = self._form(batch)
+                if ids.batch:
                     # Never wait for a graph while holding one: another stream may hold the one that is waited for.
                     while (recorded := self._slots.take(form, wait=not flying)) is None:
                         yield self._landed(*flying.popleft())
-                    flying.append((recorded, batch))
-                    self._start(recorded, batch.sparse, batch.dense)
+                    flying.append((recorded, ids))
+                    self._start(recorded, ids, batch.dense)
                 else:
-                    flying.append((None, batch))
+                    flying.append((None, ids))
             while flying:
                 yield self._landed(*flying.popleft())
         finally:
@@ -173,6 +185,8 @@ class CudaExecutable(Closing):
         self._device.activate()
         self._slots.close()
         self._tables.close()
+        if self._computed is not None:
+            self._computed.close()
 
     @contextmanager
     def _taken(self, form: Form) -> Iterator[Recorded]:
@@ -183,14 +197,22 @@ class CudaExecutable(Closing):
         finally:
             self._slots.give(recorded)
 
-    def _form(self, batch: Batch) -> Form:
-        """The form of a batch to be predicted, whose dense inputs are as they should be."""
-        form = form_of(batch.sparse, len(self.model.features), weighted=self._weighted, purpose="predict")
+    def _formed(self, ids: Jagged, purpose: Purpose) -> tuple[Form, Jagged]:
+        """The form of a batch, and its ids as they go over."""
+        form = form_of(ids, len(self.model.features), weighted=self._weighted, purpose=purpose)
+        if self._computed is None or self._seen.features == self.model.features:
+            return form, ids
+        ids = self._computed.extended(ids)
+        return form_of(ids, len(self._seen.features), weighted=self._weighted, purpose=purpose), ids
+
+    def _form(self, batch: Batch) -> tuple[Form, Jagged]:
+        """The form of a batch to be predicted, whose dense inputs are as they should be, and its ids."""
+        formed = self._formed(batch.sparse, "predict")
         wanted = (batch.sparse.batch, self.model.dense_inputs)
         if self.model.bottom is not None and (batch.dense is None or batch.dense.shape != wanted):
             found = "none" if batch.dense is None else str(list(batch.dense.shape))
             raise InputError("run", f"dense inputs are {found}, wanted {list(wanted)}", "Pass both.")
-        return form
+        return formed
 
     def _start(self, recorded: Recorded, ids: Jagged, dense: NDArray[np.float32] | None = None) -> None:
         self._device.activate()
@@ -200,15 +222,15 @@ class CudaExecutable(Closing):
         recorded.block.fill(ids, dense)
         recorded.graph.launch(recorded.lane.stream)
 
-    def _landed(self, recorded: Recorded | None, batch: Batch) -> Prediction:
+    def _landed(self, recorded: Recorded | None, ids: Jagged) -> Prediction:
         """The prediction of a batch that was started, once it is there."""
         part, _ = self._dense_part()
         if recorded is None:
             return Prediction(np.empty(0 if part.outputs == 1 else (0, part.outputs), np.float32))
         try:
             self._device.synchronize(recorded.lane.stream)
-            replaced = self._judged(recorded.block, batch.sparse)
-            values = recorded.block.predictions(batch.sparse.batch).copy()
+            replaced = self._judged(recorded.block, ids)
+            values = recorded.block.predictions(ids.batch).copy()
         finally:
             self._slots.give(recorded)
         return Prediction(values[:, 0] if part.outputs == 1 else values, replaced)
@@ -222,21 +244,25 @@ class CudaExecutable(Closing):
         """The number-th graph of a form; those of one number share a lane."""
         self._device.activate()
         memories: list[Memory] = []
-        bucket = self._plan.bucket(form.batch)
         recorder: Recorder = self._driver
+        part = None
         if form.purpose == "predict":
             part, recorder = self._dense_part()
-            block = Block(self._device, form, self.model, self._unpooled, part.outputs)
-            steps = part.steps(block, bucket, memories)
+        block = Block(self._device, form, self._seen, self._unpooled, 0 if part is None else part.outputs)
+        lookups, computing = self._lookups, Live({}, [])
+        if self._computed is not None:
+            computing = self._computed.live(form, block.ids(), memories)
+            lookups = replace(lookups, tables={**lookups.tables, **computing.rows})
+        if part is not None:
+            steps = part.steps(block, self._plan.bucket(form.batch), lookups, computing.steps, memories)
         else:
-            block = Block(self._device, form, self.model, self._unpooled)
-            steps = self._looking_up(block, memories)
+            steps = self._looking_up(block, lookups, computing.steps, memories)
         lane = self._lanes.get((form.purpose, number))
         if lane is None:
             lane = self._lanes[form.purpose, number] = recorder.lane()
         return Recorded(block, recorder.record(lane, steps), lane, tuple(memories))
 
-    def _looking_up(self, block: Block, memories: list[Memory]) -> Steps:
+    def _looking_up(self, block: Block, lookups: Lookups, computing: Sequence[Step], memories: list[Memory]) -> Steps:
         start, device = block.device.address, self._device
         sequences = {name: start + at for name, at in block.sequences.items()}
         output = Output(start + block.pooled, 4 * self.model.width, "fp32", sequences)
@@ -245,13 +271,15 @@ class CudaExecutable(Closing):
             memories.append(device.place(np.frombuffer(nbytes, np.uint8)))
             return memories[-1].address
 
-        launches = self._lookups.launches(self._plan.bucket(block.form.batch), block.ids(), output, put)
+        launches = lookups.launches(self._plan.bucket(block.form.batch), block.ids(), output, put)
         for launch in launches:
             # Compiled and loaded before recording begins, during which that is not allowed.
             device.function(launch.program)
 
         def run(stream: int) -> None:
             block.upload(device, stream)
+            for step in computing:
+                step(stream)
             for launch in launches:
                 device.run(launch, stream)
             if block.form.purpose == "lend":
@@ -270,7 +298,8 @@ class CudaExecutable(Closing):
         position, replaced = block.found(ids.batch)
         if position is None:
             return replaced
-        feature = self.model.features[_feature_of(position, ids)]
+        at = _feature_of(position, ids)
+        feature = self.model.features[at] if self._computed is None else self._computed.source(at)
         table = self.model.table_of(feature)
         raise IdRangeError(
             "lookup",
@@ -285,7 +314,7 @@ class CudaExecutable(Closing):
     def _counts(self, ids: Jagged) -> dict[str, int]:
         """Feature without pooling to its number of ids."""
         found = {}
-        for at, feature in enumerate(self.model.features):
+        for at, feature in enumerate(self._seen.features):
             if feature.name in self._unpooled:
                 low, high = at * ids.batch, (at + 1) * ids.batch
                 found[feature.name] = high - low if ids.offsets is None else int(ids.offsets[high] - ids.offsets[low])

@@ -50,6 +50,7 @@ class Lookups:
         bags: feature to the ids a bag that are expected.
         cores: id of each core to its number.
         tuning: of look-ups from global memory, instead of what plans say of them.
+        live: tables whose rows are computed for each batch.
     """
 
     model: Model
@@ -57,6 +58,7 @@ class Lookups:
     bags: Mapping[str, float]
     cores: Mapping[str, int]
     tuning: GatherTuning | None = None
+    live: frozenset[str] = frozenset()
 
     def launches(self, bucket: Bucket, ids: Ids, output: Output, put: Put) -> tuple[Launch, ...]:
         """The launches that write all vectors, one after the other.
@@ -177,7 +179,8 @@ class Lookups:
         names = {placement.strategy for placement in placements}
         feature = next(f for f in self.model.features if f.name == placements[0].feature)
         unknown = sorted(names - {"gm", "l1", "gm_ub"})
-        if unknown or (names != {"gm"} and feature.pooling == "none") or ("gm_ub" in names and len(names) > 1):
+        only_gm = feature.pooling == "none" or feature.table in self.live
+        if unknown or (names != {"gm"} and only_gm) or ("gm_ub" in names and len(names) > 1):
             flow = unknown[0] if unknown else sorted(names - {"gm"})[0]
             raise UnavailableError(
                 "compile",

@@ -34,9 +34,7 @@ class DlrmOnGpu:
         InputError: the model is no DLRM, or weights are missing.
     """
 
-    def __init__(
-        self, model: Model, weights: Weights, lookups: Lookups, device: Device, side: TorchSide, precision: Precision
-    ) -> None:
+    def __init__(self, model: Model, weights: Weights, device: Device, side: TorchSide, precision: Precision) -> None:
         if model.interaction is None or model.top is None:
             found = "an exported dense part" if model.graph is not None else "no dense part"
             raise InputError(
@@ -44,7 +42,7 @@ class DlrmOnGpu:
                 f"model '{model.name}' has {found}, which is not run on a GPU",
                 "Call lookup_on_device and go on in torch.",
             )
-        self._model, self._lookups, self._device, self._side = model, lookups, device, side
+        self._model, self._device, self._side = model, device, side
         self._dtype = ELEMENT[precision]
         self._element = ELEMENT_BYTES[self._dtype]
         # As the other executors read a model without a bottom MLP: there is nothing to multiply with.
@@ -56,20 +54,23 @@ class DlrmOnGpu:
         self._top = GpuMlp(side, model.top, weights, self._dtype, self._columns)
         self.outputs = self._top.outputs
 
-    def steps(self, block: Block, bucket: Bucket, words: list[Memory]) -> Steps:
+    def steps(
+        self, block: Block, bucket: Bucket, lookups: Lookups, computing: Sequence[Step], words: list[Memory]
+    ) -> Steps:
         """The steps for batches that pass through `block`.
 
         Args:
+            computing: what finishes rows once the ids are on the GPU.
             words: takes the memory that they need and that has to be kept with them.
         """
         room = _Room(self._device, block.form.batch, self, words)
         joined = self._side.tensor(room.joined, (block.form.batch, self._columns), self._dtype)
         predicted = self._side.tensor(block.device.address + block.predicted, (block.form.batch, self.outputs), "fp32")
-        apart, launches = self._looked(block.ids(), bucket, room, words)
+        apart, launches = self._looked(block.ids(), bucket, lookups, room, words)
         for launch in (*apart, *launches):
             # Compiled and loaded before recording begins, during which that is not allowed.
             self._device.function(launch.program)
-        ids: list[Step] = [lambda stream: block.upload_ids(self._device, stream), *self._run(apart)]
+        ids: list[Step] = [lambda stream: block.upload_ids(self._device, stream), *computing, *self._run(apart)]
         dense = self._dense_steps(block, joined, room)
         return Steps(
             (tuple(ids), dense) if dense else (tuple(ids),),
@@ -116,7 +117,7 @@ class DlrmOnGpu:
         )
 
     def _looked(
-        self, ids: Ids, bucket: Bucket, room: _Room, words: list[Memory]
+        self, ids: Ids, bucket: Bucket, lookups: Lookups, room: _Room, words: list[Memory]
     ) -> tuple[Sequence[Launch], Sequence[Launch]]:
         """Launches that need no output of the bottom MLP, and those that do."""
 
@@ -127,12 +128,12 @@ class DlrmOnGpu:
         out = Output(room.joined, self._columns * self._element, self._dtype)
         if not self._dot:
             behind = Output(out.address + self._first * self._element, out.stride_bytes, self._dtype)
-            return self._lookups.launches(bucket, ids, behind, put), ()
+            return lookups.launches(bucket, ids, behind, put), ()
         bottom = StoredRows(room.bottom, ids.batch, self._first, self._dtype, self._first * self._element)
         if all(placement.strategy == "gm" for stage in bucket.stages for placement in stage.placements):
-            return (), (self._lookups.joined(ids, bottom, out, operand=self._dtype, columns=self._columns),)
+            return (), (lookups.joined(ids, bottom, out, operand=self._dtype, columns=self._columns),)
         written = Output(room.written(), self._model.width * self._element, self._dtype)
-        return self._lookups.launches(bucket, ids, written, put), (self._multiplied(ids, bottom, written, out),)
+        return lookups.launches(bucket, ids, written, put), (self._multiplied(ids, bottom, written, out),)
 
     def _multiplied(self, ids: Ids, bottom: StoredRows, written: Output, out: Output) -> Launch:
         """The launch that multiplies vectors which were written before."""

@@ -41,6 +41,9 @@ class HashedRows:
         parameters: address of what `packed_decoder` gave, a multiple of 16.
         out: address of the first row.
         prime, buckets: of the hash; all else is common to the features of a launch.
+        counted: address of an int32, how many ids there are, at most `count`; 0 when there are just as many.
+        numbers: address of int32, the numbers of the rows to write; 0 to write them in the ids' order. The same for
+            all features of a launch.
     """
 
     ids: int
@@ -50,6 +53,8 @@ class HashedRows:
     out_stride_bytes: int
     prime: int
     buckets: int
+    counted: int = 0
+    numbers: int = 0
 
 
 def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand = "bf16") -> NDArray[np.uint8]:
@@ -101,7 +106,8 @@ def decode(
     _check_hash(dhe)
     widths = dhe.widths(dim)
     chosen = rows or _most_rows(widths)
-    shared_bytes = _shared_bytes(widths, chosen)
+    scattered = any(one.numbers for one in features)
+    shared_bytes = _shared_bytes(widths, chosen) + 4 * chosen * scattered
     if chosen == 0 or shared_bytes > _MOST_SHARED_BYTES:
         problem = f"a decoder of widths {widths} takes more registers or shared memory than a block has"
         raise CapacityError("decode", problem, "Use narrower hidden layers.")
@@ -120,6 +126,7 @@ def decode(
         ("OUTPUT", str(OUTPUTS[output])),
         ("OUTPUT_PIECE", str(output_piece(places, output))),
         ("SHARED_BYTES", str(shared_bytes)),
+        ("SCATTERED", str(int(scattered))),
         ("MIN_BLOCKS", str(2 if _fits_twice(widths, chosen) else 1)),
     )
     arguments, blocks = b"", 0
@@ -128,7 +135,7 @@ def decode(
             _check_hash(Dhe(k=dhe.k, prime=one.prime, buckets=one.buckets))
         by_buckets = (1 << 32) // one.buckets
         arguments += struct.pack("<QQQqq", one.ids, one.parameters, one.out, one.out_stride_bytes, one.count)
-        arguments += struct.pack("<IIIi", one.prime, one.buckets, by_buckets, blocks)
+        arguments += struct.pack("<IIIiQQ", one.prime, one.buckets, by_buckets, blocks, one.counted, one.numbers)
         blocks += ceil(one.count / chosen)
     program = Program("hashed.cu", "hashed", constants)
     return Launch(program, blocks, _THREADS, fitting(arguments, len(features)), shared_bytes)

@@ -1,0 +1,260 @@
+"""Tables whose rows a GPU computes: each different id of a batch once, then the look-up goes over what was computed.
+
+Rows of all computed tables of a batch lie in one memory, numbered by where their ids lie in one hash table. F features,
+L ids in all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors, best_stride
+from recsmith.kernels.cuda.device import Device, Memory
+from recsmith.kernels.cuda.distinct import Noted, distinct, slots_for
+from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
+from recsmith.representations import served
+from recsmith.spec import Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
+
+from .forms import Form, Sizes
+from .recording import Step
+
+_ROWS_AT_A_TIME = 1 << 16
+
+
+class ComputedTables:
+    """The computed tables of a model, and how a plan wants them served.
+
+    Args:
+        model: with computed tables, or features that have two vectors.
+        dtype: of computed rows.
+
+    Raises:
+        UnavailableError: there is no kernel for how a table is computed or served.
+    """
+
+    def __init__(
+        self, device: Device, model: Model, weights: Weights, ways: Sequence[Serving], dtype: OutputType
+    ) -> None:
+        self._device, self._model, self._dtype = device, model, dtype
+        self._ways = {way.table: way for way in ways}
+        tables = [table for table in model.tables if table.computed is not None]
+        self._decoders = {table.name: self._decoder(table, weights) for table in tables}
+        self._live = [table for table in tables if self._ways[table.name].way == "compute"]
+        self.served = served(model, ways)
+        self.finished = {t.name: self._finished(t) for t in tables if t not in self._live}
+        """Rows of tables that were computed beforehand, by name: where, and their memory."""
+        self._sources = [*model.features, *(f for f in model.features if f.beside is not None)]
+
+    @property
+    def stored(self) -> Model:
+        """The tables that are stored."""
+        return replace(self._model, tables=tuple(t for t in self._model.tables if t.computed is None))
+
+    def source(self, at: int) -> Feature:
+        """The model's feature that feature `at` of the served model stands for."""
+        return self._sources[at]
+
+    def extended(self, ids: Jagged) -> Jagged:
+        """The ids of the served model's features: those of features with two vectors once more, at the end."""
+        again = [at for at, feature in enumerate(self._model.features) if feature.beside is not None]
+        if not again:
+            return ids
+        batch, offsets = ids.batch, ids.offsets
+        cuts = [at * batch for at in range(len(self._model.features) + 1)]
+        bounds = cuts if offsets is None else [int(offsets[cut]) for cut in cuts]
+        parts = [slice(bounds[at], bounds[at + 1]) for at in again]
+        values = np.concatenate([ids.values, *(ids.values[part] for part in parts)])
+        weights = None if ids.weights is None else np.concatenate([ids.weights, *(ids.weights[p] for p in parts)])
+        if offsets is None:
+            return Jagged(values, None, batch, weights)
+        ends: list[NDArray[Any]] = [offsets]
+        end = bounds[-1]
+        for at in again:
+            ends.append(offsets[cuts[at] + 1 : cuts[at + 1] + 1] - offsets[cuts[at]] + end)
+            end += bounds[at + 1] - bounds[at]
+        return Jagged(values, np.concatenate(ends), batch, weights)
+
+    def live(self, form: Form, ids: Ids, memories: list[Memory]) -> Live:
+        """Where rows of batches of `form` will lie, and the steps that compute them.
+
+        Args:
+            memories: takes what has to be kept as long as the steps.
+        """
+        if not self._live:
+            return Live({}, [])
+        return _Making(self, form, ids, memories).live()
+
+    def close(self) -> None:
+        """Give memory back."""
+        for memory in self._decoders.values():
+            memory.close()
+        for _, memory in self.finished.values():
+            memory.close()
+
+    @property
+    def device(self) -> Device:
+        """The GPU."""
+        return self._device
+
+    @property
+    def live_tables(self) -> Sequence[Table]:
+        """Tables whose rows are computed when they are asked for."""
+        return self._live
+
+    @property
+    def dtype(self) -> OutputType:
+        """Of computed rows."""
+        return self._dtype
+
+    def decoder(self, table: Table) -> int:
+        """Address of a table's parameters."""
+        return self._decoders[table.name].address
+
+    def readers(self, table: Table) -> list[tuple[int, Feature]]:
+        """The features of the served model that read `table`: number, and the feature as the model has it."""
+        return [
+            (at, self._sources[at]) for at, feature in enumerate(self.served.features) if feature.table == table.name
+        ]
+
+    def _decoder(self, table: Table, weights: Weights) -> Memory:
+        way = self._ways[table.name]
+        if not isinstance(table.computed, Dhe) or way.way not in ("compute", "materialise"):
+            kind = type(table.computed).__name__
+            problem = f"table '{table.name}' ({kind}, to be served by '{way.way}') has no CUDA kernel"
+            raise UnavailableError(
+                "compile",
+                problem,
+                "Serve DHE by 'compute' or 'materialise'; finish others: recsmith convert --to table.",
+            )
+        if way.precision != "bf16":
+            problem = f"table '{table.name}' is to be computed in {way.precision}; CUDA kernels compute in bf16"
+            raise UnavailableError("compile", problem, "Plan it in bf16: recsmith plan --precision bf16.")
+        return self._device.place(packed_decoder(table.computed, weights.of(table.name), table.dim, "bf16"))
+
+    def _finished(self, table: Table) -> tuple[StoredRows, Memory]:
+        """All rows of a table, computed now."""
+        stride = best_stride(table.dim, self._dtype)
+        memory = self._device.allocate(table.rows * stride)
+        assert isinstance(table.computed, Dhe)
+        for start in range(0, table.rows, _ROWS_AT_A_TIME):
+            count = min(_ROWS_AT_A_TIME, table.rows - start)
+            ids = self._device.place(np.arange(start, start + count, dtype=np.int64))
+            out = memory.address + start * stride
+            one = HashedRows(
+                ids.address, count, self.decoder(table), out, stride, table.computed.prime, table.computed.buckets
+            )
+            self._device.run(decode(table.computed, table.dim, [one], output=self._dtype))
+            self._device.synchronize()
+            ids.close()
+        return StoredRows(memory.address, table.rows, table.dim, self._dtype, stride), memory
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Rows that are computed for a batch.
+
+    Attributes:
+        rows: table name to where they lie, numbered as the steps number them.
+        steps: compute them, once the ids are on the GPU.
+    """
+
+    rows: Mapping[str, StoredRows]
+    steps: Sequence[Step]
+
+
+class _Making:
+    """The memory and launches for one form of batch."""
+
+    def __init__(self, tables: ComputedTables, form: Form, ids: Ids, memories: list[Memory]) -> None:
+        self._tables, self._ids, self._device = tables, ids, tables.device
+        self._readers = {table.name: tables.readers(table) for table in tables.live_tables}
+        # Jagged ids may all be one table's.
+        each = form.batch if form.offset is None else form.room
+        total = sum(map(len, self._readers.values())) * form.batch if form.offset is None else form.room
+        self._slots = slots_for(total)
+        self._most = {
+            t.name: min(t.rows, each * (len(self._readers[t.name]) if form.offset is None else 1))
+            for t in tables.live_tables
+        }
+        self._stride = max(best_stride(table.dim, tables.dtype) for table in tables.live_tables)
+        sizes = Sizes()
+        self._keys = sizes.add(8 * self._slots)
+        self._counts = sizes.add(4 * len(tables.live_tables))
+        self._zeroed = sizes.total
+        self._listed = {name: (sizes.add(8 * most), sizes.add(4 * most)) for name, most in self._most.items()}
+        self._rows = sizes.add((self._slots + 1) * self._stride)
+        memory = self._device.allocate(sizes.total)
+        memories.append(memory)
+        self._start = memory.address
+
+    def live(self) -> Live:
+        """Where the rows lie and how they are made."""
+        dtype, tables = self._tables.dtype, self._tables.live_tables
+        rows = {
+            t.name: StoredRows(self._start + self._rows, self._slots + 1, t.dim, dtype, self._stride) for t in tables
+        }
+        noting = distinct(
+            [one for at, table in enumerate(tables) for one in self._noted(at, table)],
+            self._ids,
+            self._start + self._keys,
+            self._slots,
+            self._start + self._counts,
+        )
+        launches = (noting, *self._decoding())
+        for launch in launches:
+            # Compiled and loaded before recording begins, during which that is not allowed.
+            self._device.function(launch.program)
+
+        def run(stream: int) -> None:
+            self._device.fill(self._start, self._zeroed, 0, stream)
+            for launch in launches:
+                self._device.run(launch, stream)
+
+        return Live(rows, [run])
+
+    def _noted(self, at: int, table: Table) -> list[Noted]:
+        ids, numbers = (self._start + place for place in self._listed[table.name])
+        found = []
+        for number, feature in self._readers[table.name]:
+            # Of the rows only their number counts: which ids are outside.
+            vectors = Vectors(
+                rows=StoredRows(0, table.rows, table.dim, "fp32", 0),
+                number=number,
+                out=0,
+                out_stride_bytes=0,
+                padding_id=feature.padding_id,
+                policy="modulo" if feature.id_map.kind == "modulo" else feature.id_map.out_of_range,
+                default_row=feature.id_map.default_row,
+            )
+            found.append(Noted(vectors, at, ids, numbers))
+        return found
+
+    def _decoding(self) -> list[Any]:
+        """One launch for all tables that differ in no more than a launch allows."""
+        alike: dict[tuple[Dhe, int], list[HashedRows]] = defaultdict(list)
+        for at, table in enumerate(self._tables.live_tables):
+            dhe = table.computed
+            assert isinstance(dhe, Dhe)
+            ids, numbers = (self._start + place for place in self._listed[table.name])
+            alike[replace(dhe, prime=1, buckets=1, seed=0, draw=0), table.dim].append(
+                HashedRows(
+                    ids=ids,
+                    count=self._most[table.name],
+                    parameters=self._tables.decoder(table),
+                    out=self._start + self._rows,
+                    out_stride_bytes=self._stride,
+                    prime=dhe.prime,
+                    buckets=dhe.buckets,
+                    counted=self._start + self._counts + 4 * at,
+                    numbers=numbers,
+                )
+            )
+        dtype = self._tables.dtype
+        return [decode(dhe, dim, rows, operand="bf16", output=dtype) for (dhe, dim), rows in alike.items()]
