@@ -7,6 +7,7 @@ F features, B ids of a feature, K hashes, E dim.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -249,10 +250,9 @@ def run_gpu_dhe(options: GpuDheOptions, progress: Progress | None = None, world:
     case = DheCase(here, options)
     missing: list[records.Missing] = []
     makers: list[tuple[str, Callable[[], Any]]] = [
-        ("recsmith", lambda rows=rows: OurRows(case, rows))
-        for rows in options.blocks  # type: ignore[misc]
+        ("recsmith", partial(OurRows, case, rows)) for rows in options.blocks
     ]
-    makers += [(name, lambda name=name: RIVALS[name](case)) for name in options.against]  # type: ignore[misc]
+    makers += [(name, partial(RIVALS[name], case)) for name in options.against]
     engines: dict[str, GpuEngine] = {}
     worst: dict[str, float] = {}
     recordings: dict[str, Recording] = {}
