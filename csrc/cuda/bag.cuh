@@ -62,7 +62,13 @@ struct Rows {
 
 template <class R>
 DEVICE const u8* elements_of(const Feature& feature, i64 row) {
-  return feature.rows + R::header + (row < 0 ? 0 : row) * feature.stride;
+  i64 place = row < 0 ? 0 : row;
+  const u8* rows = feature.rows;
+  if constexpr (R::cut) {
+    if (feature.order != nullptr) place = (i64)load_near<4>(feature.order + place, true).word[0];
+    if (place >= feature.near) rows = feature.beyond;
+  }
+  return rows + R::header + place * feature.stride;
 }
 
 // Sources of rows: which rows they have, and how one is begun to be read.

@@ -31,6 +31,9 @@ struct Feature {
   i32 policy;
   i32 split;           // groups of threads that share a bag, a power of two
   i32 bags;            // bags a block serves
+  i64 near;            // of a cut table: places [0, near) are at `rows`,
+  const u8* beyond;    // and place p above them at beyond + p * stride
+  const i32* order;    // place of each row, or null where they are in order
 };
 
 // Ids of all features, feature-major. Without offsets every bag holds one id.

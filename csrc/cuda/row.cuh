@@ -5,10 +5,10 @@
 #include "format.cuh"
 
 // How the threads of a warp share a row: `lanes` of them side by side, each reading `piece` bytes at once.
-template <int Type, int Dim, int Piece, int Lanes, int Single, int Weighted, int Far>
+template <int Type, int Dim, int Piece, int Lanes, int Single, int Weighted, int Far, int Cut>
 struct Recipe {
   static constexpr int type = Type, dim = Dim, piece = Piece, lanes = Lanes;
-  static constexpr bool single = Single, weighted = Weighted, far = Far;
+  static constexpr bool single = Single, weighted = Weighted, far = Far, cut = Cut;
   static constexpr bool quantised = Type == int8_codes || Type == int4_codes;
   static constexpr int header = quantised ? 4 : 0;
   static constexpr int elements = Piece * 8 / bits_of(Type);                     // of a piece

@@ -13,7 +13,7 @@ from recsmith.executor.cuda import CudaExecutable, compile
 from recsmith.executor.cuda.executable import MOST_LENT
 from recsmith.executor.cuda.forms import padded
 from recsmith.executor.cuda.slots import KEPT_FORMS
-from recsmith.executor.cuda.tables import inside, room_bytes
+from recsmith.executor.cuda.tables import inside, part_bytes, room_bytes
 from recsmith.platforms import load
 from recsmith.platforms.restrict import restrict
 from recsmith.spec import (
@@ -91,8 +91,52 @@ def test_the_gpu_takes_the_tables_that_are_asked_for_most_by_the_byte():
     tables = (Table("large", 1000, 16), Table("hot", 1000, 16), Table("small", 10, 16))
     model = Model("m", tables, tuple(Feature(table.name, table.name) for table in tables))
     asked = {"large": 1.0, "hot": 20.0, "small": 1.0}
-    assert inside(model, asked, room_bytes(tables[1]) + room_bytes(tables[2])) == {"hot", "small"}
-    assert inside(model, asked, 0) == set()
+    assert inside(model, asked, room_bytes(tables[1]) + room_bytes(tables[2])) == {"hot": 1000, "small": 10}
+    assert inside(model, asked, 0) == {} and inside(model, asked, 79) == {}
+    some = part_bytes(tables[1], 300) + 63
+    assert inside(model, asked, some) == {"hot": 300}, "one table is cut"
+    assert inside(model, asked, sum(map(room_bytes, tables)) - 1) == {"hot": 1000, "small": 10, "large": 999}
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8", "int4"])
+def test_a_table_that_is_cut_is_one_table(dtype):
+    for case in corner_cases(dtype):
+        half = max(1, sum(map(room_bytes, case.model.tables)) // 2)
+        with bind(case, device_bytes=half) as executable:
+            assert executable.table_bytes <= half
+            looked = executable.lookup(case.ids)
+            agree(case, looked.pooled, looked.sequences)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_hot_rows_of_a_cut_table_lie_on_the_gpu(one_hot):
+    """Those that the profile names: cold rows are spoilt on the host, and look-ups of hot ones do not notice."""
+    bags = [[7], [40], [7], [2]] if one_hot else [[7, 40], [2], [], [7, 7, 2]]
+    case = single("HOT", bags, one_hot=one_hot)
+    hot = {"t": np.array([40, 7, 2])}
+    with bind(case, device_bytes=part_bytes(case.model.tables[0], 3), profile=hot) as executable:
+        rows = executable._tables.rows["t"]
+        assert (rows.near, executable.table_bytes) == (3, part_bytes(case.model.tables[0], 3))
+        looked = executable.lookup(case.ids)
+        agree(case, looked.pooled, looked.sequences)
+        device().fill(rows.beyond, 47 * rows.stride_bytes, 0xFF)
+        agree(case, executable.lookup(case.ids).pooled, {})
+        cold = single("COLD", [[1], [3], [4], [5]], one_hot=True)
+        assert np.isnan(executable.lookup(cold.ids).pooled).all()
+
+
+def test_a_cut_table_is_served_from_global_memory_alone():
+    case, wrong = single("CUT", [[1]]), {"t": np.array([3, 3])}
+    room = part_bytes(case.model.tables[0], 20)
+    plan = replanned(case.model, lambda p: [replace(p, strategy="l1")])
+    arguments = {"platform": PLATFORM, "device": device(), "device_bytes": room}
+    with (
+        compile(case.model, plan, case.weights, **arguments) as executable,
+        pytest.raises(UnavailableError, match="asks for strategy 'l1', which has no CUDA kernel for it"),
+    ):
+        executable.lookup(case.ids)
+    with pytest.raises(InputError, match="the profile of table 't' repeats ids or leaves it"):
+        bind(case, device_bytes=room, profile=wrong)
 
 
 def test_out_is_written_to_and_returned():

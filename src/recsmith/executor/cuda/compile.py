@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recsmith.kernels.cuda.device import Device
 from recsmith.representations import served
@@ -35,6 +39,7 @@ def compile(
     platform: Platform,
     device: Device | None = None,
     device_bytes: int | None = None,
+    profile: Mapping[str, NDArray[np.int64]] | None = None,
     isa: str = "auto",
     precision: Precision = "fp32",
     torch_side: TorchSide | None = None,
@@ -47,6 +52,7 @@ def compile(
         platform: the GPU.
         device: the first GPU when None.
         device_bytes: of the GPU's memory for tables; what is free when None. The others lie in pinned host memory.
+        profile: table name to distinct ids, most asked first: the rows of a table that is cut which lie on the GPU.
         isa: "auto", or what the kernels must be compiled for ("sm_90").
         precision: of MLPs and products of vectors in predictions: `fp32`, `tf32` (MLPs only), `fp16` or `bf16`.
         torch_side: who runs the MLPs; torch on this GPU when None, asked for by the first prediction.
@@ -78,7 +84,7 @@ def compile(
     for feature in seen.features:
         asked[feature.table] += bags.get(feature.name, 1.0)
     stored = model if computed is None else computed.stored
-    tables = place_tables(stored, weights, gpu, asked, device_bytes=device_bytes, progress=progress)
+    tables = place_tables(stored, weights, gpu, asked, device_bytes=device_bytes, profile=profile, progress=progress)
     rows = dict(tables.rows)
     if computed is not None:
         rows |= {name: found for name, (found, _) in computed.finished.items()}

@@ -179,7 +179,7 @@ class Lookups:
         names = {placement.strategy for placement in placements}
         feature = next(f for f in self.model.features if f.name == placements[0].feature)
         unknown = sorted(names - {"gm", "l1", "gm_ub"})
-        only_gm = feature.pooling == "none" or feature.table in self.live
+        only_gm = feature.pooling == "none" or feature.table in self.live or self.tables[feature.table].cut
         if unknown or (names != {"gm"} and only_gm) or ("gm_ub" in names and len(names) > 1):
             flow = unknown[0] if unknown else sorted(names - {"gm"})[0]
             raise UnavailableError(

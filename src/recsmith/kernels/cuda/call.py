@@ -31,8 +31,14 @@ class StoredRows:
     codes begin after a header of 4 bytes (`best_offset`). `rows * stride_bytes` bytes must be allocated, and 4 more for
     int8 and int4 (`best_bytes`): what is behind a row's end is read, though never used.
 
+    A table may be cut in two: rows in the first `near` places at `address`, the others at `beyond`, in pinned host
+    memory say, both aligned alike.
+
     Attributes:
-        address: of row 0, its header included.
+        address: of the first row, its header included.
+        near: places at `address`, of a table that is cut.
+        beyond: address of the first row behind them; 0 when the table is not cut.
+        order: address of int32, the place of each row; 0 when they are in order. Only of a table that is cut.
     """
 
     address: int
@@ -40,6 +46,14 @@ class StoredRows:
     dim: int
     dtype: RowDtype
     stride_bytes: int
+    near: int = 0
+    beyond: int = 0
+    order: int = 0
+
+    @property
+    def cut(self) -> bool:
+        """Whether rows lie in two places."""
+        return self.beyond != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,7 @@ def check_rows(rows: StoredRows) -> None:
     if rows.stride_bytes < needed:
         raise InputError("lookup", f"rows of {needed} bytes lie {rows.stride_bytes} apart", "Check the stride.")
     element = {"fp32": 4, "fp16": 2, "bf16": 2}.get(rows.dtype, 1)
-    if rows.address % element or rows.stride_bytes % element:
+    if rows.address % element or rows.stride_bytes % element or rows.beyond % element:
         problem = f"{rows.dtype} rows at address {rows.address}, {rows.stride_bytes} apart, split their elements"
         raise InputError("lookup", problem, f"Align both to {element} bytes.")
 

@@ -178,7 +178,7 @@ def _how(one: Vectors, recipe: Recipe, tuning: InteractionTuning) -> int:
 def _copied(one: Vectors, recipe: Recipe, operand: OutputType) -> bool:
     """Whether stored rows are what is multiplied, in whole pieces."""
     whole = recipe.piece == 16 and recipe.dim * ELEMENT_BYTES[operand] % 16 == 0
-    return recipe.single and not recipe.weighted and recipe.dtype == operand and whole
+    return recipe.single and not recipe.weighted and not recipe.cut and recipe.dtype == operand and whole
 
 
 def _tile_bytes(vectors: int, dim: int, operand: OutputType, products_bytes: int) -> int:

@@ -9,7 +9,7 @@ from typing import Protocol
 from .call import MODES, POLICIES, Ids, Vectors
 
 _IDS = struct.Struct("<QQQqQ")
-_FEATURE = struct.Struct("<QqqqqQqiiiiii")
+_FEATURE = struct.Struct("<QqqqqQqiiiiiiqQQ")
 FEATURE_BYTES = _FEATURE.size
 # What a kernel may take by value since CUDA 12.1.
 MOST_ARGUMENT_BYTES = 32764
@@ -54,6 +54,10 @@ def packed_feature(vectors: Vectors, share: Share | None = None) -> bytes:
         POLICIES[vectors.policy],
         split,
         bags,
+        rows.near,
+        # Places are counted from the table's first row on; the sum is an address again.
+        (rows.beyond - rows.near * rows.stride_bytes) % (1 << 64) if rows.cut else 0,
+        rows.order,
     )
 
 

@@ -23,6 +23,7 @@ class Recipe:
         piece: bytes a thread reads at once.
         lanes: threads that share a row, a power of two.
         single: every bag holds exactly one id.
+        cut: rows lie in two places.
     """
 
     dtype: RowDtype
@@ -32,6 +33,7 @@ class Recipe:
     single: bool
     weighted: bool
     far: bool
+    cut: bool = False
 
     @property
     def pieces(self) -> int:
@@ -45,7 +47,7 @@ class Recipe:
 
     def macro(self, name: str, *before: int) -> str:
         """The recipe's line in a program's constants."""
-        flags = (self.single, self.weighted, self.far)
+        flags = (self.single, self.weighted, self.far, self.cut)
         numbers = (*before, ROW_TYPES[self.dtype], self.dim, self.piece, self.lanes, *(int(flag) for flag in flags))
         return f"{name}({', '.join(map(str, numbers))})"
 
@@ -58,13 +60,14 @@ def recipe_of(vectors: Vectors, ids: Ids) -> Recipe:
     """
     rows = vectors.rows
     check_rows(rows)
-    first = rows.address + (HEADER_BYTES if quantised(rows.dtype) else 0)
+    header = HEADER_BYTES if quantised(rows.dtype) else 0
+    first, behind = rows.address + header, rows.beyond + header if rows.cut else 0
     piece = _LARGEST_PIECE[rows.dtype]
-    while first % piece or rows.stride_bytes % piece:
+    while first % piece or behind % piece or rows.stride_bytes % piece:
         piece //= 2
     pieces = ceil(rows.dim * _BITS[rows.dtype] / (8 * piece))
     single = vectors.mode in ("each", "identity") or not ids.offsets
-    return Recipe(rows.dtype, rows.dim, piece, _lanes(pieces), single, vectors.weighted, vectors.far)
+    return Recipe(rows.dtype, rows.dim, piece, _lanes(pieces), single, vectors.weighted, vectors.far, rows.cut)
 
 
 def _lanes(pieces: int) -> int:

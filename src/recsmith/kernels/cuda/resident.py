@@ -119,6 +119,8 @@ def _places(vectors: Sequence[Vectors], own: Sequence[Segment]) -> dict[StoredRo
         one = vectors[segment.vectors]
         if one.mode in ("each", "identity"):
             raise InputError("lookup", f"mode '{one.mode}' has no bags to own", "Use `lookup` for it.")
+        if segment.kept and one.rows.cut:
+            raise InputError("lookup", "rows of a table that is cut cannot be kept", "Use `lookup` for it.")
         if segment.kept:
             kept[one.rows] = max(kept.get(one.rows, 0), min(segment.kept, one.rows.rows))
     places, end = {}, 0

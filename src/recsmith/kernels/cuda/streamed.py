@@ -43,6 +43,8 @@ def streamed(
     for one in vectors:
         if one.mode in ("each", "identity"):
             raise InputError("lookup", f"mode '{one.mode}' has no bags to add up", "Use `lookup` for it.")
+        if one.rows.cut:
+            raise InputError("lookup", "a table that is cut cannot be streamed", "Use `lookup` for it.")
         if one.rows.stride_bytes > chunk_bytes:
             problem = f"a row of {one.rows.stride_bytes} bytes is larger than a chunk of {chunk_bytes}"
             raise CapacityError("lookup", problem, "Use larger chunks, or `lookup`.")
