@@ -44,6 +44,10 @@ def cells(platform: str) -> Iterator[GpuOptions]:
     # The same with tables in shared memory where the planner expects a gain; it takes its time for so many cores.
     yield cell("small84_25mb", 2048, 32, planner="greedy", strategies=("gm", "l1"), against=FEW)
     yield cell("unbalanced_10m", 2048, 64, planner="greedy", strategies=("gm", "l1"), against=FEW)
+    for dtype in ("int8", "int4"):
+        yield cell("criteo_kaggle", 65536, 128, dtype=dtype, against=("fbgemm",), variants=PLAIN)
+        yield cell("mlperf_dlrm_v2", 2048, 128, dtype=dtype, against=("fbgemm",), variants=PLAIN)
+    yield cell("criteo_kaggle", 65536, 128, dtype="int8", fuse="dot", against=("fbgemm",))
     for law in LAWS[1:]:
         yield cell("mlperf_dlrm_v2", 16384, 128, ids=law, against=FEW)
         yield cell("criteo_kaggle", 65536, 128, ids=law, against=FEW)

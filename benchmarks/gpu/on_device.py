@@ -2,7 +2,7 @@
 
 PYTHONPATH=src:benchmarks/gpu:tests/accel python -m pytest -p on_device tests/accel
 
-SHARD=2/12 runs the third of twelve parts: compiling kernels takes most of the time, and one process does it on one core.
+SHARD=2/12 runs the third of twelve parts: compiling kernels takes most of the time, one core a process.
 """
 
 import functools

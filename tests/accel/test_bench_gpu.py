@@ -69,6 +69,29 @@ def test_a_plan_with_tables_in_shared_memory(world):
     assert record.plan.placements == {"l1": 84}
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("fuse", ["none", "dot"])
+def test_rows_of_codes(world, dtype, fuse):
+    record = run_gpu_lookup(options(dtype=dtype, fuse=fuse, batch=3, against=("torch",)), world=world)
+    assert [each.engine for each in record.cases] == ["recsmith"]
+    assert all(f"takes no rows of {dtype}" in each.reason for each in record.missing) and record.missing
+    assert record.case.dtype == dtype and record.case.bytes_moved > 0
+
+
+def test_rows_of_codes_are_read_as_the_reference_reads_them(world):
+    from recsmith.reference import decode
+    from recsmith.spec import RowFormat, Table
+
+    for dtype in ("int8", "int4"):
+        made = case(world, dtype=dtype)
+        name = made.shape.model.tables[3].name
+        first, rows = made.starts[name], made.rows[name]
+        stored = made.codes[first : first + rows, : made.row_bytes].numpy()
+        wanted = decode(stored, Table(name, rows, made.dim, RowFormat(dtype)))
+        np.testing.assert_array_equal(made._rows(name, torch.arange(rows)).numpy(), wanted)
+        assert made.codes.data_ptr() % 16 == 12 and made.stride_bytes % 16 == 0
+
+
 def test_a_rival_that_rounds_what_is_asked_for_in_full_is_missing(world):
     wanted = options(workload="mlperf_dlrm_v2", batch=3, against=("torch",), output="fp32")
     record = run_gpu_lookup(wanted, world=world)

@@ -75,8 +75,8 @@ def gpu_options(options: LookupOptions) -> GpuOptions:
         InputError: the case asks for what is not timed on GPUs.
     """
     dtype, fuse = options.dtype, options.fuse
-    if dtype not in ("fp32", "fp16"):
-        raise InputError("bench", f"rows of {dtype} are not timed on GPUs", "Choose fp32 or fp16.")
+    if dtype not in ("fp32", "fp16", "int8", "int4"):
+        raise InputError("bench", f"rows of {dtype} are not timed on GPUs", "Choose fp32, fp16, int8 or int4.")
     if fuse not in ("none", "dot"):
         raise InputError("bench", f"the interaction '{fuse}' is not timed on GPUs", "Choose none or dot.")
     return GpuOptions(

@@ -9,18 +9,21 @@ import math
 from typing import Any, Literal
 
 from recsmith.data.shapes import Shape
-from recsmith.kernels.cuda.call import Ids, StoredRows
-from recsmith.spec import InputError, UnavailableError
+from recsmith.kernels.cuda.call import Ids, StoredRows, best_bytes, best_offset, best_stride
+from recsmith.spec import InputError, RowFormat, UnavailableError
 
 from .world import World
 
 Output = Literal["fp32", "fp16"]
+Stored = Literal["fp32", "fp16", "int8", "int4"]
 _CHECKED = 32
 _MOST_SETS, _FEWEST_SETS = 64, 8
 _MOST_ID_BYTES = 2 << 30
 _TOUCHED_L2S = 4
 """All sets of ids together touch rows of so many times the L2, so that none is still there when it comes again."""
 _TORCH = {"fp32": "float32", "fp16": "float16"}
+# Codes spread over [-1, 1].
+_LEVELS = {"int8": 255, "int4": 15}
 _TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3}
 
 
@@ -33,7 +36,6 @@ class GpuCase:
         sets: of ids; as many as outrun the L2 when 0.
 
     Attributes:
-        flat: [R, E] all tables without gaps, of one dim and format.
         first_F: first row of each feature's table.
         values: for each set [L] int32, feature-major.
         offsets: [F * B + 1] int32, the same for all sets; None when every bag holds one id.
@@ -41,7 +43,7 @@ class GpuCase:
         out: [B, columns], where engines of ours write; rows begin at multiples of 16 bytes.
 
     Raises:
-        UnavailableError: tables differ in dim, or are not fp32 or fp16.
+        UnavailableError: tables differ in dim or format, or are bf16.
     """
 
     def __init__(
@@ -61,12 +63,12 @@ class GpuCase:
         torch, model = world.torch, shape.model
         dims = {table.dim for table in model.tables}
         dtypes = {table.format.dtype for table in model.tables}
-        if len(dims) > 1 or not dtypes <= {"fp32", "fp16"} or len(dtypes) > 1:
+        if len(dims) > 1 or not dtypes <= {"fp32", "fp16", *_LEVELS} or len(dtypes) > 1:
             found = f"{sorted(dims)} dims of {sorted(dtypes)}"
-            raise UnavailableError("bench", f"rivals take tables of one dim in fp32 or fp16; found {found}", "")
+            raise UnavailableError("bench", f"rivals take tables of one dim and format; found {found}", "")
         (self.dim,) = dims
-        self.dtype: Output = "fp16" if dtypes == {"fp16"} else "fp32"
-        self.output: Output = output or ("fp16" if self.dtype == "fp16" else "fp32")
+        self.dtype: Stored = dtypes.pop()  # type: ignore[assignment]
+        self.output: Output = output or ("fp32" if self.dtype == "fp32" else "fp16")
         self.bags = tuple(round(factor) for factor in shape.pooling_factors)
         self.rows = {table.name: table.rows for table in model.tables}
         starts, at = {}, 0
@@ -74,15 +76,16 @@ class GpuCase:
             starts[table.name], at = at, at + table.rows
         self.starts = starts
         generator = torch.Generator(device=world.place).manual_seed(seed)
-        self.flat = world.empty((at, self.dim), self.element(self.dtype))
-        self.flat.uniform_(-1, 1, generator=generator)
+        self._flat = self._codes(at, generator) if self.quantised else world.empty((at, self.dim), self.vector)
+        if not self.quantised:
+            self._flat.uniform_(-1, 1, generator=generator)
         self.first_F = [starts[feature.table] for feature in model.features]
         self.length = batch * sum(self.bags)
         self.sets = sets or self._sets()
         ids = Draw(world, [self.rows[f.table] for f in model.features], self.bags, batch, law, generator)
         self.values = [world.tensor(ids(), torch.int32) for _ in range(self.sets)]
         self.offsets = None if self.one_hot else world.tensor(self._offsets(), torch.int32)
-        self.bottom = world.empty((batch, self.dim), self.element(self.dtype)) if joint else None
+        self.bottom = world.empty((batch, self.dim), self.vector) if joint else None
         if self.bottom is not None:
             self.bottom.uniform_(-1, 1, generator=generator)
         self.out = world.empty((batch, -(-self.columns // 8) * 8), self.element(self.output))[:, : self.columns]
@@ -103,9 +106,45 @@ class GpuCase:
         return self.width if self.bottom is None else self.dim + self.features * (self.features + 1) // 2
 
     @property
+    def quantised(self) -> bool:
+        """Whether rows are codes behind a header."""
+        return self.dtype in _LEVELS
+
+    @property
+    def operand(self) -> Output:
+        """Format of the bottom MLP's output, and of what is multiplied: that of the rows, where they are numbers."""
+        return self.output if self.quantised else self.dtype  # type: ignore[return-value]
+
+    @property
+    def vector(self) -> Any:
+        """Torch's type of `operand`."""
+        return self.element(self.operand)
+
+    @property
+    def flat(self) -> Any:
+        """[R, E] all tables without gaps, of one dim and format.
+
+        Raises:
+            UnavailableError: rows are codes, of which torch knows nothing.
+        """
+        if self.quantised:
+            raise UnavailableError("bench", f"takes no rows of {self.dtype}", "")
+        return self._flat
+
+    @property
+    def codes(self) -> Any:
+        """[R, stride] uint8: all tables of rows of codes, each row's header first."""
+        return self._flat
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return self.dim * (4 if self.dtype == "fp32" else 2)
+        """Bytes of a row that a look-up has to read."""
+        return RowFormat(self.dtype).row_bytes(self.dim)
+
+    @property
+    def stride_bytes(self) -> int:
+        """Bytes between rows."""
+        return best_stride(self.dim, self.dtype) if self.quantised else self.row_bytes
 
     @property
     def one_hot(self) -> bool:
@@ -122,7 +161,7 @@ class GpuCase:
 
     def stored(self) -> dict[str, StoredRows]:
         """The tables as kernels are told of them."""
-        start, stride = self.flat.data_ptr(), self.row_bytes
+        start, stride = self._flat.data_ptr(), self.stride_bytes
         return {
             name: StoredRows(start + self.starts[name] * stride, rows, self.dim, self.dtype, stride)
             for name, rows in self.rows.items()
@@ -149,7 +188,7 @@ class GpuCase:
     def bytes_moved(self) -> float:
         """Row bytes, ids and output of one batch."""
         element = 4 if self.output == "fp32" else 2
-        near = 0 if self.bottom is None else self.batch * self.row_bytes
+        near = 0 if self.bottom is None else self.batch * self.dim * self.bottom.element_size()
         return self.length * (self.row_bytes + 4) + near + self.batch * self.columns * element
 
     def distinct_row_bytes(self, at: int = 0) -> float:
@@ -179,7 +218,7 @@ class GpuCase:
         """[samples, columns] float64."""
         torch = self.world.torch
         parts = [
-            self.table(feature.table)[ids[samples].long()].double().sum(1)
+            self._rows(feature.table, ids[samples].long()).sum(1)
             for feature, ids in zip(self.shape.model.features, self.by_feature(at), strict=True)
         ]
         if self.bottom is None:
@@ -189,14 +228,37 @@ class GpuCase:
         low, high = torch.tril_indices(self.features + 1, self.features + 1, -1, device=self.world.place)
         return torch.cat([bottom, torch.bmm(vectors, vectors.transpose(1, 2))[:, low, high]], 1)
 
+    def _rows(self, name: str, ids: Any) -> Any:
+        """[..., E] float64: rows of a table as their bytes mean them."""
+        if not self.quantised:
+            return self.table(name)[ids].double()
+        torch, first = self.world.torch, self.starts[name]
+        stored = self.codes[first : first + self.rows[name]][ids]
+        header = stored[..., :4].contiguous().view(torch.float16).double()
+        codes = stored[..., 4 : self.row_bytes]
+        if self.dtype == "int4":
+            codes = torch.stack([codes & 15, codes >> 4], -1).flatten(-2)
+        return codes[..., : self.dim].double() * header[..., :1] + header[..., 1:]
+
+    def _codes(self, rows: int, generator: Any) -> Any:
+        """Rows of random codes, laid out as kernels read them fastest."""
+        torch, stride = self.world.torch, best_stride(self.dim, self.dtype)
+        raw = self.world.empty((best_bytes(rows, self.dim, self.dtype) + 16,), torch.uint8)
+        skip = (best_offset(self.dtype) - raw.data_ptr()) % 16
+        found = raw[skip : skip + rows * stride].view(rows, stride)
+        found.random_(0, 256, generator=generator)
+        header = torch.tensor([2 / _LEVELS[self.dtype], -1.0], dtype=torch.float16).view(torch.uint8)
+        found[:, :4] = header.to(found.device)
+        return found
+
     def close(self) -> None:
         """Let go of the memory."""
-        del self.flat, self.values, self.out, self.offsets, self.bottom
+        del self._flat, self.values, self.out, self.offsets, self.bottom
         self.world.close()
 
     def _sets(self) -> int:
         touched = sum(
-            min(self.batch * bag, self.rows[feature.table]) * self.row_bytes
+            min(self.batch * bag, self.rows[feature.table]) * self.stride_bytes
             for feature, bag in zip(self.shape.model.features, self.bags, strict=True)
         )
         wanted = math.ceil(_TOUCHED_L2S * self.world.l2_bytes / max(touched, 1))

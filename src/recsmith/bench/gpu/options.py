@@ -16,7 +16,7 @@ class GpuOptions(Record, frozen=True):
         workload: a name of `data.shapes.names()`.
         dim: elements a row; None keeps the workload's own.
         ids: `uniform`, `zipf:ALPHA` or `fixed`.
-        output: type of the vectors; that of the rows when empty.
+        output: type of the vectors; that of the rows when empty, fp16 for rows of codes.
         fuse: what is timed with the look-up: nothing, or the interaction up to the top MLP's input.
         max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
         platform: "cuda" or file of a measured GPU.
@@ -30,7 +30,7 @@ class GpuOptions(Record, frozen=True):
     batch: int
     dim: int | None = None
     ids: str = "uniform"
-    dtype: Literal["fp32", "fp16"] = "fp16"
+    dtype: Literal["fp32", "fp16", "int8", "int4"] = "fp16"
     output: Literal["", "fp32", "fp16"] = ""
     fuse: Literal["none", "dot"] = "none"
     max_bytes: int | None = None

@@ -54,8 +54,9 @@ class Ours:
         case = self._case
         if case.bottom is None:
             return self._lookups.launches(bucket, ids, self._output, self._put)
-        bottom = StoredRows(case.bottom.data_ptr(), case.batch, case.dim, case.dtype, case.row_bytes)
-        return (self._lookups.joined(ids, bottom, self._output, operand=case.dtype, columns=case.out.stride(0)),)
+        stride = case.dim * case.bottom.element_size()
+        bottom = StoredRows(case.bottom.data_ptr(), case.batch, case.dim, case.operand, stride)
+        return (self._lookups.joined(ids, bottom, self._output, operand=case.operand, columns=case.out.stride(0)),)
 
     def _put(self, words: bytes) -> int:
         self._words.append(self._case.world.tensor(list(words), self._case.world.torch.uint8))

@@ -211,7 +211,7 @@ def _bound(case: GpuCase, rate: float) -> records.Bound | None:
         return None
     element = 4 if case.output == "fp32" else 2
     written = case.batch * case.columns * element
-    near = 0 if case.bottom is None else case.batch * case.row_bytes
+    near = 0 if case.bottom is None else case.batch * case.dim * case.bottom.element_size()
     read = case.distinct_row_bytes() + 4 * case.length + near
     return records.Bound((read + written) / rate, written / rate, "bytes at the rate of a copy")
 

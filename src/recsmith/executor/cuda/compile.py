@@ -91,8 +91,10 @@ def compile(
     live = frozenset(() if computed is None else (table.name for table in computed.live_tables))
     lookups = Lookups(seen, rows, bags, cores, live=live)
 
+    layers = Weights({}, weights.dense)
+
     def dense() -> tuple[DlrmOnGpu, TorchSide]:
         side = torch_side or TorchGpu(gpu, precision)
-        return DlrmOnGpu(seen, weights, gpu, side, precision), side
+        return DlrmOnGpu(seen, layers, gpu, side, precision), side
 
     return CudaExecutable(model, plan, gpu, tables, lookups, dense, computed)

@@ -1,4 +1,4 @@
-"""FBGEMM's GPU tables: the operator of inference (n-bit, here fp32 or fp16 rows) and that of training, forward only.
+"""FBGEMM's GPU tables: the operator of inference (n-bit) and that of training, forward only.
 
 The operators are called as FBGEMM's own modules call them, on one copy of the rows that all engines share.
 """
@@ -12,6 +12,9 @@ import fbgemm_gpu
 from ..case import GpuCase
 
 _FP32, _FP16 = 0, 1
+_KINDS = {"fp32": _FP32, "fp16": _FP16, "int8": 2, "int4": 3}
+# Places of the largest dims among the operator's arguments.
+_LARGEST = ("int2", "int4", "int8", "fp16", "fp32")
 
 
 class Inference:
@@ -25,26 +28,24 @@ class Inference:
         torch = case.world.torch
         self._case = case
         self.version = str(getattr(fbgemm_gpu, "__version__", "unknown"))
-        self.settings = f"int_nbit_split_embedding_codegen_lookup_function, {case.dtype} rows shared, no bounds check"
-        place, half = case.world.place, case.dtype == "fp16"
-        starts = [first * case.row_bytes for first in case.first_F]
+        how = "its own, aligned" if case.quantised else "shared"
+        self.settings = f"int_nbit_split_embedding_codegen_lookup_function, {case.dtype} rows {how}, no bounds check"
+        place = case.world.place
+        starts = [first * case.stride_bytes for first in case.first_F]
+        # It wants rows of codes at multiples of 16; ours lie so that codes do, not headers.
+        self._rows = case.codes.clone() if case.quantised else case.flat
         offsets = case.offsets if case.offsets is not None else _one_each(case)
         empty = torch.empty(0, dtype=torch.uint8, device=place)
-        kind = _FP16 if half else _FP32
         dims = torch.arange(case.features + 1, dtype=torch.int32, device=place) * case.dim
         self._before = (
-            case.flat.view(torch.uint8).view(-1),
+            self._rows.view(torch.uint8).view(-1),
             empty,
             torch.zeros(case.features, dtype=torch.int32, device=place),
             torch.tensor(starts, dtype=torch.int64, device=place),
-            torch.full((case.features,), kind, dtype=torch.uint8, device=place),
+            torch.full((case.features,), _KINDS[case.dtype], dtype=torch.uint8, device=place),
             dims,
             case.width,
-            0,
-            0,
-            0,
-            case.dim if half else 0,
-            0 if half else case.dim,
+            *(case.dim if name == case.dtype else 0 for name in _LARGEST),
         )
         cached = torch.empty(0, 0, dtype=torch.uint8, device=place)
         slots = torch.empty(0, dtype=torch.int32, device=place)
