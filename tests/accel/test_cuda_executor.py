@@ -52,9 +52,9 @@ def narrow(ids: Jagged) -> Jagged:
     return dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "int8"])
-def test_corner_cases(dtype):
-    for case in corner_cases(dtype):
+def test_corner_cases():
+    """In one format: kernels have had all of them in `test_lookup`."""
+    for case in corner_cases("int8"):
         with bind(case) as executable:
             looked = executable.lookup(case.ids)
             agree(case, looked.pooled, looked.sequences)
@@ -94,7 +94,7 @@ def test_the_gpu_takes_the_tables_that_are_asked_for_most_by_the_byte():
     assert inside(model, asked, room_bytes(tables[1]) + room_bytes(tables[2])) == {"hot": 1000, "small": 10}
     assert inside(model, asked, 0) == {} and inside(model, asked, 79) == {}
     some = part_bytes(tables[1], 300) + 63
-    assert inside(model, asked, some) == {"hot": 300}, "one table is cut"
+    assert inside(model, asked, some) == {"small": 10, "hot": 290}, "one table is cut"
     assert inside(model, asked, sum(map(room_bytes, tables)) - 1) == {"hot": 1000, "small": 10, "large": 999}
 
 
@@ -242,7 +242,8 @@ def replanned(model, change, batch=8):
 
 
 def pooled_cases():
-    cases = [*corner_cases("fp16"), random_case(3, features=5, batch=9), random_case(8, features=6, batch=140)]
+    """A third of the corner cases, all of which the kernels have had in `test_resident`: here it is who serves what."""
+    cases = [*corner_cases("fp16")[::3], random_case(3, features=5, batch=9), random_case(8, features=6, batch=140)]
     return [case for case in cases if all(f.pooling != "none" for f in case.model.features)]
 
 

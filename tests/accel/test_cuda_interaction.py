@@ -48,10 +48,9 @@ def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tun
 
 @pytest.mark.parametrize("dim", [1, 7, 128])
 def test_float32_products(dim):
-    for seed, batch in enumerate([1, 3, 18]):
-        for one_hot in (False, True):
-            case = joined_case(seed, dim=dim, batch=batch, one_hot=one_hot, self_terms=seed == 1)
-            agree_joined(case, run(case, device()))
+    for seed, batch, one_hot in ((0, 1, False), (1, 3, True), (2, 18, False), (2, 18, True)):
+        case = joined_case(seed, dim=dim, batch=batch, one_hot=one_hot, self_terms=seed == 1)
+        agree_joined(case, run(case, device()))
 
 
 @pytest.mark.parametrize("features", [1, 2, 26, 40])
