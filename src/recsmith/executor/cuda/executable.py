@@ -162,16 +162,15 @@ class CudaExecutable(Closing):
             for batch in batches:
                 while len(flying) >= IN_FLIGHT:
                     yield self._landed(*flying.popleft())
-                recorded = None
-                form, ids = self._form(batch)
-                if ids.batch:
+                if batch.sparse.batch:
+                    form, ids = self._form(batch)
                     # Never wait for a graph while holding one: another stream may hold the one that is waited for.
                     while (recorded := self._slots.take(form, wait=not flying)) is None:
                         yield self._landed(*flying.popleft())
                     flying.append((recorded, ids))
                     self._start(recorded, ids, batch.dense)
                 else:
-                    flying.append((None, ids))
+                    flying.append((None, batch.sparse))
             while flying:
                 yield self._landed(*flying.popleft())
         finally:
