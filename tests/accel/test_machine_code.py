@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def vectors(dtype, dim, *, bag=1.0, features=26, element=2, weighted=False):
     ]
 
 
+def halved(sources):
+    """Tables of which half lies elsewhere, at places that a list gives."""
+    return [replace(one, rows=replace(one.rows, near=500, beyond=1 << 29, order=1 << 26)) for one in sources]
+
+
 def fused(dtype, dim, ids, *, operand="fp16", count=26, bag=1.0):
     bottom = Vectors(StoredRows(1 << 29, 2048, dim, "fp16", dim * 2), 0, 0, 0, "identity")
     columns = -(-(dim + pairs(count + 1, self_terms=False)) // 8) * 8
@@ -76,6 +82,8 @@ KERNELS = {
     "one-hot fp32 128": (lambda: lookup(vectors("fp32", 128, element=4), ONE), 64, ("LDG.128", 4)),
     "one-hot int8 128": (lambda: lookup(vectors("int8", 128), ONE, "fp16"), 80, ("LDG.128", 4)),
     "one-hot int4 128": (lambda: lookup(vectors("int4", 128), ONE, "fp16"), 80, ("LDG.64", 4)),
+    "one-hot fp16 128, cut": (lambda: lookup(halved(vectors("fp16", 128)), ONE, "fp16"), 64, ("LDG.128", 4)),
+    "bags fp16 128, cut": (lambda: lookup(halved(vectors("fp16", 128, bag=10)), BAGS, "fp16"), 80, ("LDG.128", 4)),
     "bags fp16 128": (lambda: lookup(vectors("fp16", 128, bag=10), BAGS, "fp16"), 80, ("LDG.128", 4)),
     "bags fp16 128, 8 in flight": (
         lambda: lookup(vectors("fp16", 128, bag=10), BAGS, "fp16", GatherTuning(rows_in_flight=8)),
