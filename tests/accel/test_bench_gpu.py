@@ -182,8 +182,8 @@ def test_traces_are_not_for_gpus(world):
 
 
 def test_rows_that_rivals_cannot_share_are_refused(world):
-    with pytest.raises(UnavailableError, match="one dim in fp32 or fp16"):
-        case(world, dtype="int8")
+    with pytest.raises(UnavailableError, match=r"one dim and format; found \[16\] dims of \['bf16'\]"):
+        case(world, dtype="bf16")
 
 
 def test_ids_differ_from_set_to_set_and_outrun_the_cache(world):
