@@ -77,7 +77,6 @@ def run_layer_bench(options: LookupOptions, max_bytes: int, progress: Progress |
     with ExitStack() as stack:
         trial = drawn(bench, _TRIAL_BATCHES, options.seed + 1)
         check = _Check(bench, trial[:_CHECKED])
-        pins = stack.enter_context(process.Pins(options.threads))
         ours, seconds = _ours(bench, max_bytes, stack, progress)
         for engine in ours:
             reason = check(engine)
@@ -86,6 +85,8 @@ def run_layer_bench(options: LookupOptions, max_bytes: int, progress: Progress |
                     "bench", f"{engine.name} {reason}", "This is a fault in recsmith: please report it."
                 )
         _admit_peers(bench, check, stack, progress)
+        # Not before: what is bound now may use every processor.
+        pins = stack.enter_context(process.Pins(options.threads))
         trials = rounds.Pool(trial)
         calls = {
             name: rounds.calls_per_sample(engine, trials, options.sample_s) for name, engine in bench.engines.items()
