@@ -43,8 +43,10 @@ def main() -> None:
         "--seed", type=int, default=SETTINGS["recipe"]["seeds"][0], help="another: how far seeds differ"
     )
     parser.add_argument("--rate", type=float, default=SETTINGS["recipe"]["rate"])
+    parser.add_argument("--optimizer", choices=["sgd", "adagrad"], default=SETTINGS["recipe"]["optimizer"])
     parser.add_argument("--table-rate", type=float, help="of stored rows; the rate of all when not given")
     parser.add_argument("--decoder-rate", type=float, help="of DHE decoders; the rate of all when not given")
+    parser.add_argument("--decoder-start", type=float, default=1.0, help="factor of the decoders' first last layer")
     parser.add_argument("--decay", type=float, default=0.0, help="last part of the pass in which rates fall to zero")
     parser.add_argument("--average", type=float, default=0.0, help="last part of the pass that is averaged")
     asked = parser.parse_args()
@@ -71,10 +73,11 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
         bottom=tuple(how["bottom"][1:-1]),
         top=tuple(how["top"][:-1]),
         interaction=how["interaction"],
-        optimizer=how["optimizer"],
+        optimizer=asked.optimizer,
         rate=asked.rate,
         table_rate=asked.table_rate,
         decoder_rate=asked.decoder_rate,
+        decoder_start=asked.decoder_start,
         decay=asked.decay,
         average=asked.average,
         batch=how["batch"],
@@ -100,15 +103,16 @@ def train(name: str, asked: argparse.Namespace) -> api.TrainSummary:
 def place(name: str, asked: argparse.Namespace) -> Path:
     """Where a run is kept."""
     seed = "" if asked.seed == SETTINGS["recipe"]["seeds"][0] else f"-{asked.seed}"
-    other = "".join(f"-{part}={value:g}" for part, value in changed(asked).items())
+    other = "".join(f"-{part}={value}" for part, value in changed(asked).items())
     return asked.folder / f"{name}{seed}{other}"
 
 
-def changed(asked: argparse.Namespace) -> dict[str, float]:
+def changed(asked: argparse.Namespace) -> dict[str, float | str]:
     """Where the recipe is not the one that was written down before any result."""
     usual = Recipe()
-    written = {name: getattr(usual, name) for name in ("table_rate", "decoder_rate", "decay", "average")}
-    written["rate"] = SETTINGS["recipe"]["rate"]
+    names = ("table_rate", "decoder_rate", "decoder_start", "decay", "average")
+    written = {name: getattr(usual, name) for name in names}
+    written |= {name: SETTINGS["recipe"][name] for name in ("rate", "optimizer")}
     return {part: getattr(asked, part) for part in written if getattr(asked, part) != written[part]}
 
 

@@ -118,6 +118,15 @@ def test_decoders_that_learn_at_no_rate_stay_as_they_were(tmp_path):
     assert not np.array_equal(found["C2"], build(model.table("C2"), 1000 * SMALL.seed + 1)["rows"])
 
 
+def test_decoders_can_start_near_zero(tmp_path):
+    train(tmp_path / "low", recipe=replace(SMALL, decoder_rate=0.0, decoder_start=0.25))
+    model, found = arrays(tmp_path / "low")
+    first = build(model.table("C1"), 1000 * SMALL.seed)
+    assert np.array_equal(found["C1.0.weight"], first["0.weight"])
+    assert np.array_equal(found["C1.1.weight"], first["1.weight"] / 4)
+    assert np.array_equal(found["C1.1.bias"], first["1.bias"] / 4)
+
+
 def test_rows_and_decoders_of_fewer_bits_are_for_afterwards(tmp_path):
     for choice in ("int8", Dhe(k=16, hidden=(8,), dtype="int8")):
         with pytest.raises(PlanError, match="recsmith convert"):

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsmith.data import sources
 from recsmith.data.readers import BadRows, Tally
 from recsmith.data.store import Store, store
 from recsmith.importers import artifact
 from recsmith.representations import build, hold
-from recsmith.spec import Choice, Model, PlanError, Progress, Record
+from recsmith.spec import Choice, Dhe, Model, PlanError, Progress, Record, Table
 from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 from recsmith.training.recipe import RECIPES, USUAL, Recipe, untrained, vocabulary_file
@@ -114,7 +115,7 @@ def train(
     run.claim(target / checkpoint.RUN_FILE, "train", "a run")
     if (target / SUMMARY_FILE).is_file():
         return TrainSummary.open(target / SUMMARY_FILE)
-    arrays = {table.name: build(table, 1000 * how.seed + at) for at, table in enumerate(model.tables)}
+    arrays = {table.name: _first(table, 1000 * how.seed + at, how) for at, table in enumerate(model.tables)}
     module = TrainedDlrm(model, start(model, how.seed, arrays), codes_bytes=codes_bytes)
     state = loop.train(
         module,
@@ -142,6 +143,16 @@ def _held(kept: Store, how: Recipe, name: str, representation: Choice | str | Ca
     rows = dict(zip(facts.features, facts.rows, strict=True))
     plain = untrained(name, rows, facts.vocabularies, facts.dense_inputs, how)
     return hold(plain, None, representation(plain) if callable(representation) else representation)
+
+
+def _first(table: Table, seed: int, how: Recipe) -> dict[str, NDArray[np.generic]]:
+    """Untrained arrays of a table."""
+    found = build(table, seed)
+    if isinstance(table.computed, Dhe) and how.decoder_start != 1:
+        last = len(table.computed.hidden)
+        for name in (f"{last}.weight", f"{last}.bias"):
+            found[name] = found[name].astype(np.float32) * np.float32(how.decoder_start)
+    return found
 
 
 def _check_single(model: Model) -> None:

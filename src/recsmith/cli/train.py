@@ -38,6 +38,10 @@ TableRate = Annotated[float | None, typer.Option(min=0, help="Learning rate of s
 DecoderRate = Annotated[
     float | None, typer.Option(min=0, help="Learning rate of DHE decoders; as --rate if not given.")
 ]
+DecoderStart = Annotated[
+    float | None,
+    typer.Option(min=0, help="Factor of the last decoder layer's first weights; 0.01: ids start near zero."),
+]
 Decay = Annotated[
     float | None, typer.Option(min=0, max=1, help="The last part of training, over which rates fall to zero.")
 ]
@@ -66,6 +70,7 @@ def run(
     rate: Rate = None,
     table_rate: TableRate = None,
     decoder_rate: DecoderRate = None,
+    decoder_start: DecoderStart = None,
     decay: Decay = None,
     average: Average = None,
     seed: Seed = None,
@@ -98,6 +103,7 @@ def run(
         "rate": rate,
         "table_rate": table_rate,
         "decoder_rate": decoder_rate,
+        "decoder_start": decoder_start,
         "decay": decay,
         "average": average,
         "seed": seed,

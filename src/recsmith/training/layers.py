@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from recsmith.reference.computed import decoder_weight, kept_weights
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
+from .products import ROWS, linear
+
 Arrays = Mapping[str, NDArray[np.generic]]
 
 _BATCH_NORM = {"weight": "weight", "bias": "bias", "mean": "running_mean", "variance": "running_var"}
@@ -43,7 +45,13 @@ class StoredRows(nn.Module):
 
 
 class ComputedRows(nn.Module):
-    """Rows that are computed from ids."""
+    """Rows that are computed from ids.
+
+    Attributes:
+        any_rows: whether a row does not depend on the others that are computed with it.
+    """
+
+    any_rows = True
 
     def rows(self, ids_U: Tensor) -> Tensor:
         """[U, E] the rows of these ids."""
@@ -56,6 +64,8 @@ class ComputedRows(nn.Module):
     def forward(self, ids_L: Tensor, starts_B: Tensor, pooling: str) -> Tensor:
         """[B, E] pooled rows of bags that start at `starts_B`."""
         ids_U, at_L = torch.unique(ids_L, return_inverse=True)
+        if self.any_rows:
+            ids_U = F.pad(ids_U, (0, -len(ids_U) % ROWS))
         return F.embedding_bag(at_L, self.rows(ids_U), starts_B, mode=pooling)
 
 
@@ -83,13 +93,14 @@ class DheRows(ComputedRows):
                 {own: torch.from_numpy(np.array(arrays[f"norm.{name}"])) for name, own in _BATCH_NORM.items()},
                 strict=False,
             )
+        self.any_rows = self.norm is None
         self._codes = self._all_codes() if keep_codes else None
 
     def rows(self, ids_U: Tensor) -> Tensor:
         """[U, E] the rows of these ids."""
         x = self.codes(ids_U) if self._codes is None else self._codes[ids_U]
         for weight, bias, activation in zip(self.weights, self.biases, self.spec.activations(), strict=True):
-            x = _ACTIVATIONS[activation](F.linear(x, weight, bias))
+            x = _ACTIVATIONS[activation](linear(x, weight, bias))
         return x if self.norm is None else self.norm(x)
 
     def codes(self, ids_U: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsmith.spec import Batch, Dhe, Mlp, Model, RecsmithError, Weights
 
+from . import products
 from .layers import layer
 
 _KEEP_CODES_BYTES = 1 << 30
@@ -149,7 +149,7 @@ def _stack(part: Mlp, weights: Weights) -> nn.ModuleList:
 def _run(stack: nn.ModuleList, part: Mlp | None, x: Tensor, *, last: bool = True) -> Tensor:
     assert part is not None
     for i, (linear, activation) in enumerate(zip(stack, part.activations, strict=True)):
-        x = F.linear(x, linear.weight, linear.bias)
+        x = products.linear(x, linear.weight, linear.bias)
         if activation == "relu":
             x = torch.relu(x)
         elif activation == "sigmoid" and (last or i + 1 < len(stack)):

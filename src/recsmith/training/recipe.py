@@ -19,6 +19,8 @@ class Recipe(Record, frozen=True):
         top: hidden widths of the top MLP, which ends in 1.
         rate: learning rate.
         table_rate, decoder_rate: learning rates of stored rows and of DHE decoders; `rate` when None.
+        decoder_start: factor of the first weights and biases of a DHE decoder's last layer: with a small one every id
+            starts near zero, as rows of a table do.
         decay: the last part of all updates, over which the rates fall to zero in a straight line; 0 keeps them.
         average: the last part of all updates, whose parameters' mean is the model; 0: the last ones are.
         batch: samples a step.
@@ -35,6 +37,7 @@ class Recipe(Record, frozen=True):
     rate: float = 0.1
     table_rate: float | None = None
     decoder_rate: float | None = None
+    decoder_start: float = 1.0
     decay: float = 0.0
     average: float = 0.0
     batch: int = 128
