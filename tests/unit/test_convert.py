@@ -15,6 +15,7 @@ from recsmith.importers import artifact
 from recsmith.reference import computed_rows, encode
 from recsmith.representations import build, hold
 from recsmith.representations.closest import closest
+from recsmith.representations.sizing import varied
 from recsmith.spec import (
     Batch,
     Dhe,
@@ -156,6 +157,13 @@ def test_decoders_are_rounded_after_they_are_taught(tmp_path):
     assert all(np.array_equal(one[name], other[name]) for name in one) and both.nbytes == direct.nbytes
     with pytest.raises(FormatError, match="is a DHE"):
         api.convert(before, tmp_path / "none", None, decoders="int8")
+
+
+def test_sizes_by_table_are_for_the_features_asked_for(tmp_path):
+    before = saved(tmp_path / "before")
+    done = api.convert(before, tmp_path / "one", varied, features=["f1"], steps=1)
+    assert [each.table for each in done.tables] == ["t1"]
+    assert api.load(tmp_path / "one")[0].table("t0").computed is None
 
 
 def test_a_profile_makes_a_dhe_near_where_it_is_asked(tmp_path):

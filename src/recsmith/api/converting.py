@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recsmith.data import hot, traces
 from recsmith.importers import artifact
-from recsmith.spec import Choice, Model, Progress, Record, RowDtype
+from recsmith.spec import Choice, Model, Progress, Record, RowDtype, Select
 from recsmith.training.metrics import Quality
 
 from .compose import load
@@ -69,8 +69,8 @@ def convert(
     """
     folder = Path(directory)
     model, weights = load(folder / MODEL_FOLDER if (folder / MODEL_FOLDER).is_dir() else folder)
-    settings = choice(model) if callable(choice) else choice
     names = [feature.name for feature in model.features] if features is None else list(features)
+    settings = _among(choice(model), names) if callable(choice) else choice
     asked = {} if profile is None else hot.by_table(model, traces.read(profile, names))
     converter = Converter(model, weights, asked, steps=steps, seed=seed, progress=progress)
     made, arrays = (model, weights) if settings is None else converter.convert(settings, names)
@@ -81,3 +81,10 @@ def convert(
     artifact.save(made, arrays, output, progress)
     after = evaluate(output, data, limit=limit, progress=progress).quality if data else None
     return Converted(str(output), model.nbytes, made.nbytes, tuple(converter.done), data, before, after)
+
+
+def _among(choice: Choice, features: Sequence[str]) -> Choice:
+    """What `choice` says of `features`."""
+    if not isinstance(choice, Select):
+        return choice
+    return Select({name: one for name, one in choice.features.items() if name in features}, choice.others)

@@ -26,7 +26,7 @@ def linear(x_UI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
     """[U, O] x W^T + b, with gradients of all three."""
     if x_UI.shape[0] % ROWS or x_UI.shape[0] * weight_OI.numel() < _WORTH or not packs("float32"):
         return F.linear(x_UI, weight_OI, bias_O)
-    made: Tensor = _Linear.apply(x_UI, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+    made: Tensor = _Linear.apply(x_UI, weight_OI, bias_O)
     return made
 
 
