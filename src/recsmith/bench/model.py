@@ -25,6 +25,7 @@ _SETTLE_S = 0.01
 _ATTEMPTS = 6
 _MOST_WAITED = 0.01
 _FEWEST_BATCHES = 64
+_MOST_BATCHES = 4096
 USUAL_RIVALS = ("torch", "compile")
 
 
@@ -128,11 +129,16 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
 
 
 def drawn(
-    options: ModelOptions, shape: shapes.Shape, model: Model, batch: int, fewest: int = _FEWEST_BATCHES
+    options: ModelOptions,
+    shape: shapes.Shape,
+    model: Model,
+    batch: int,
+    fewest: int = _FEWEST_BATCHES,
+    most: int = _MOST_BATCHES,
 ) -> list[Batch]:
-    """Batches of `batch` samples: `fewest` or, where they are small, more."""
+    """Batches of `batch` samples: `fewest` or, where they are small, up to `most`."""
     laws = distributions.parse(options.ids, [feature.name for feature in model.features])
-    count = max(fewest, min(4096, math.ceil(262_144 / batch)))
+    count = max(fewest, min(most, math.ceil(262_144 / batch)))
     drawn = synthetic.batches(model, shape.workload(batch, laws, options.ids), count, options.seed)
     rng = np.random.default_rng(options.seed)
     width = model.dense_inputs

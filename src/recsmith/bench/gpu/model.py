@@ -22,7 +22,7 @@ from .model_rivals import PRECISE, RIVALS, Given
 TOLERANCE = {"fp32": 1e-5, "tf32": 5e-3, "fp16": 1e-2}
 """Largest difference to our float32 predictions, over the largest of them."""
 _FILL_ROWS = 1 << 20
-_FEWEST_BATCHES = 8
+_FEWEST_BATCHES, _MOST_BATCHES = 8, 256
 
 Bind = Callable[..., Executable]
 
@@ -112,7 +112,7 @@ def _suffix(name: str) -> str:
 
 def _batches(options: ModelOptions, size: int) -> list[Batch]:
     shape = shapes.shape(options.workload, options.dim, options.max_bytes)
-    return drawn(options, shape, dlrm.dlrm(shape), size, _FEWEST_BATCHES)
+    return drawn(options, shape, dlrm.dlrm(shape), size, _FEWEST_BATCHES, _MOST_BATCHES)
 
 
 def _engines(
