@@ -7,6 +7,7 @@ from test_plan_planners import ALL, problem_of
 from recsmith import api
 from recsmith.bench.dlrm import parameters
 from recsmith.calibration import rehearsal
+from recsmith.calibration.turns import Turns
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.planner.auto import Auto
@@ -37,7 +38,7 @@ from recsmith.testing.machines import cached_machine, scratchpad_machine
 
 def rehearse(problem, monkeypatch, times):
     """The plan by `auto` and what becomes of it when finalists take `times` (1 by default)."""
-    monkeypatch.setattr(rehearsal, "_timed", lambda found, *_: {name: times.get(name, 1.0) for name in found})
+    monkeypatch.setattr(rehearsal, "_timed", lambda found, *_: {name: [times.get(name, 1.0)] * 8 for name in found})
     pricer = Pricer(problem, ALL, FittedCost())
     plan = Auto().plan(problem, ALL, FittedCost())
     made = rehearsal.rehearsed(plan, pricer, Weights({}), None)
@@ -77,6 +78,18 @@ def test_the_fastest_finalist_is_taken_and_the_limit_of_its_bucket_stays(monkeyp
 def test_what_was_predicted_stays_when_nothing_is_clearly_faster(monkeypatch):
     plan, made = rehearse(problem_of(platform=cached_machine(2)), monkeypatch, {PREDICTED: 1.02})
     assert made.buckets == plan.buckets
+
+
+def test_a_faster_finalist_has_to_be_faster_by_more_than_chance():
+    """What is faster in some rounds and slower in others does not replace the prediction."""
+    lucky = [0.8, 0.8, 1.1, 1.1] * 15
+    steady = [0.9] * 60
+    assert rehearsal._settled({PREDICTED: [1.0] * 60, "lucky": lucky}) == PREDICTED
+    assert rehearsal._settled({PREDICTED: [1.0] * 60, "lucky": lucky, "steady": steady}) == "steady"
+
+
+def test_what_left_after_the_heat_is_not_taken():
+    assert rehearsal._settled({PREDICTED: [1.0] * 60, "slow": [0.5] * 7}) == PREDICTED
 
 
 def test_cores_that_have_to_stage_rows_do_not_take_them_row_by_row():
@@ -147,7 +160,7 @@ def test_a_rehearsal_takes_a_fused_bucket_or_a_written_one_by_time(monkeypatch, 
     asked = joined_problem(2048)
 
     def timed(found, *_):
-        return {name: 0.5 if (way.fused is None) == starts_fused else 1.0 for name, way in found.items()}
+        return {name: [0.5 if (way.fused is None) == starts_fused else 1.0] * 8 for name, way in found.items()}
 
     monkeypatch.setattr(rehearsal, "_timed", timed)
     pricer = Pricer(asked, ALL, FittedCost())
@@ -172,13 +185,15 @@ def test_a_model_with_products_is_rehearsed_up_to_them(monkeypatch):
     machine = api.platform("cpu")
     plan = api.plan(asked.model, machine, Workload.uniform(asked.model, 96))
 
-    def in_turns(executables, pool, tries, serve):
-        for executable in executables:
-            serve(executable, pool[0])
-            served.append(executable)
-        return [1.0 for _ in executables]
+    class Once(Turns):
+        """Everybody takes as long, and each is served once a round."""
 
-    monkeypatch.setattr(rehearsal, "seconds_in_turns", in_turns)
+        def _time(self, executable, calls):
+            self._serve(executable, next(self._ids))
+            served.append(executable)
+            return 1.0
+
+    monkeypatch.setattr(rehearsal, "Turns", Once)
     made = api.rehearse(asked.model, plan, weights, platform=machine)
     assert len(served) >= 2 and made.bucket(96) == plan.bucket(96)
 

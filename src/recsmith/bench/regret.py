@@ -13,9 +13,9 @@ from statistics import median
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from recsmith import api
+from recsmith.calibration.turns import compared
 from recsmith.cost import COSTS
 from recsmith.data import distributions, shapes
 from recsmith.planner.arbitrary import arbitrary
@@ -33,8 +33,6 @@ from .turns import in_turns, trial_batches
 LAWS = ("uniform", "zipf:1.05")
 BATCHES = (128, 2048)
 CHOSEN, PREDICTED = "auto, rehearsed", "auto"
-
-_DRAWS = 4000
 
 
 class RegretOptions(Record, frozen=True):
@@ -216,19 +214,3 @@ def _engine(setup: Setup, plan: Plan, machine: Platform, stack: ExitStack) -> En
     if setup.joint is None:
         return ours.Ours(setup, executable)
     return ours_joined.Joined(setup, ours.Bound(plan, machine, executable, str(executable.isa)))
-
-
-def compared(seconds: Mapping[str, Sequence[float]], chosen: str, seed: int) -> tuple[str, tuple[float, float, float]]:
-    """The fastest in the even rounds, and by how much `chosen` is slower in the odd ones: median, 95 % interval.
-
-    Args:
-        seconds: name to one time a round, taken in turns.
-        seed: of the bootstrap.
-    """
-    best = min(seconds, key=lambda name: median(seconds[name][::2]))
-    if best == chosen:
-        return best, (0.0, 0.0, 0.0)
-    ratios = np.asarray(seconds[chosen][1::2]) / np.asarray(seconds[best][1::2]) - 1
-    drawn = np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios)))
-    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
-    return best, (float(np.median(ratios)), float(low), float(high))

@@ -7,6 +7,7 @@ which is faster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,14 +16,18 @@ from recsmith.planner.draft import drafted
 from recsmith.planner.evaluate import Pricer, aim, predict
 from recsmith.planner.finalists import PREDICTED, finalists
 from recsmith.planner.fused import fusible
+from recsmith.platforms.affinity import caller_on
 from recsmith.spec import Bucket, Executable, Jagged, Plan, Problem, Progress, Weights, Workload
 
 from .overheads import Bind
-from .whole import Serve, batches_from_far, looked_up, seconds_in_turns
+from .turns import Serve, Turns, compared, looked_up
+from .whole import batches_from_far
 
-WORTH_IT = 0.95
-"""What was predicted stays unless something else takes less than this part of its time."""
-_TRIES = 21
+WORTH_IT = 0.03
+"""What was predicted stays unless it takes this much longer than something else, and certainly longer."""
+_HEAT, _FINAL = 15, 48
+"""Rounds of all finalists, and of those that are still in question after them."""
+_OUT_OF_QUESTION = 1.15
 
 
 def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress: Progress | None = None) -> Plan:
@@ -46,33 +51,56 @@ def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress
             continue
         found = finalists(bucket, pricer, workloads)
         seconds = _timed(found, pricer, workloads, weights, bind)
-        best = min(seconds, key=lambda name: seconds[name] * (WORTH_IT if name == PREDICTED else 1.0))
+        best = _settled(seconds)
         buckets.append(found[best])
-        notes.append(_note(workloads, best, seconds))
+        notes.append(_note(workloads, best, {name: median(spent) for name, spent in seconds.items()}))
     report("rehearsing", len(plan.buckets), len(plan.buckets))
     made = replace(plan, buckets=tuple(buckets), notes=(*plan.notes, *notes))
     return replace(made, predicted=predict(made, pricer, {p.workload: p.lower_bound_s for p in plan.predicted}))
 
 
+def _settled(seconds: Mapping[str, Sequence[float]]) -> str:
+    """The finalist to take: the fastest, if what was predicted is slower by more than chance."""
+    longest = max(map(len, seconds.values()))
+    best, (slower, at_least, _) = compared({n: s for n, s in seconds.items() if len(s) == longest}, PREDICTED)
+    return best if slower > WORTH_IT and at_least > 0 else PREDICTED
+
+
 def _timed(
     found: Mapping[str, Bucket], pricer: Pricer, workloads: Sequence[Workload], weights: Weights, bind: Bind
-) -> dict[str, float]:
-    """Seconds of each finalist, by the objective's aim."""
-    model, platform = pricer.problem.model, pricer.problem.platform
+) -> dict[str, list[float]]:
+    """Seconds of each finalist by the objective's aim, one number a round; those that are clearly slow have fewer."""
+    problem = pricer.problem
     plans = [drafted(pricer, "rehearsal", (replace(bucket, batch_up_to=None),)) for bucket in found.values()]
-    executables = [bind(model, plan, weights, platform=platform, pages="borrow") for plan in plans]
+    executables = [bind(problem.model, plan, weights, platform=problem.platform, pages="borrow") for plan in plans]
     try:
-        spent = {
-            w.name: seconds_in_turns(executables, batches_from_far(model, w), _TRIES, _served(pricer.problem, w.batch))
-            for w in workloads
-        }
+        # The processor that plans leave to the caller: elsewhere it would get in the way of the other lanes.
+        with caller_on(problem.platform.cores[0].index):
+            spent_FR = _race(executables, problem, workloads)
     finally:
         for executable in executables:
             executable.close()
-    return {
-        name: aim(pricer.problem, {workload: seconds[at] for workload, seconds in spent.items()})
-        for at, name in enumerate(found)
+    return dict(zip(found, spent_FR, strict=True))
+
+
+def _race(executables: Sequence[Executable], problem: Problem, workloads: Sequence[Workload]) -> list[list[float]]:
+    """The aim's seconds of each executable and round; the first, which was predicted, goes all the way."""
+    turns = {
+        w.name: Turns(executables, batches_from_far(problem.model, w), _served(problem, w.batch)) for w in workloads
     }
+
+    def aims(at: int) -> list[float]:
+        rounds = zip(*(each.spent[at] for each in turns.values()), strict=True)
+        return [aim(problem, dict(zip(turns, seconds, strict=True))) for seconds in rounds]
+
+    everybody = range(len(executables))
+    for each in turns.values():
+        each.go(_HEAT)
+    heat = [median(aims(at)) for at in everybody]
+    among = [at for at in everybody if at == 0 or heat[at] <= min(heat) * _OUT_OF_QUESTION]
+    for each in turns.values():
+        each.go(_FINAL if len(among) > 1 else 0, among)
+    return [aims(at) for at in everybody]
 
 
 def _served(problem: Problem, batch: int) -> Serve:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from random import Random
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Literal
 
@@ -30,7 +28,6 @@ from recsmith.platforms import restrict
 from recsmith.spec import (
     Bucket,
     Distribution,
-    Executable,
     Feature,
     Fixed,
     Jagged,
@@ -55,13 +52,14 @@ from recsmith.strategies import STRATEGIES
 from .factors import Trial
 from .overheads import Bind
 from .probes import Bench
+from .turns import Turns
 
 LAWS: tuple[Distribution, ...] = (Uniform(), Zipf(1.05), Fixed())
 BATCHES = (128, 512, 2048)
 _STREAMED_BYTES = 64 << 20
 """Larger models are not served by streaming all their tables for each batch."""
 _ID_BYTES_KEPT, _MOST_BATCHES = 32 << 20, 200
-_TRIES, _TRY_S = 7, 1.2e-3
+_TRIES = 7
 
 
 class Shape(Record, frozen=True):
@@ -151,12 +149,13 @@ def _trials_of(
     plans = [(machine, *plan) for machine in machines for plan in _plans(model, workload, machine)]
     executables = [bind(model, plan, weights, platform=machine, pages="borrow") for machine, plan, _ in plans]
     try:
-        seconds = seconds_in_turns(executables, batches_from_far(model, workload))
+        turns = Turns(executables, batches_from_far(model, workload))
+        turns.go(_TRIES)
     finally:
         for executable in executables:
             executable.close()
-    for (_, _, parts), spent in zip(plans, seconds, strict=True):
-        yield Trial(parts, spent)
+    for (_, _, parts), spent in zip(plans, turns.spent, strict=True):
+        yield Trial(parts, median(spent))
 
 
 def _tables(model: Model, bench: Bench) -> dict[str, NDArray[np.float32]]:
@@ -209,38 +208,3 @@ def batches_from_far(model: Model, workload: Workload) -> list[Jagged]:
     ids = workload.batch * sum(access.pooling_factor for access in workload.accesses)
     count = min(_MOST_BATCHES, math.ceil(_ID_BYTES_KEPT / (8 * ids)))
     return synthetic.batches(model, workload, max(4, count), seed=1, lengths="exact")
-
-
-Serve = Callable[[Executable, Jagged], None]
-
-
-def looked_up(executable: Executable, ids: Jagged) -> None:
-    """A look-up of the ids."""
-    executable.lookup(ids)
-
-
-def seconds_in_turns(
-    executables: Sequence[Executable], pool: Sequence[Jagged], tries: int = _TRIES, serve: Serve = looked_up
-) -> list[float]:
-    """Median seconds of a call to each, in turns of changing order, so that nobody always follows the same one.
-
-    Each goes on for a while before it counts, until all its cores are awake.
-    """
-    ids = itertools.cycle(pool)
-    spent: list[list[float]] = [[] for _ in executables]
-    calls = [max(2, math.ceil(_TRY_S / _time(executable, ids, 3, serve))) for executable in executables]
-    order = list(range(len(executables)))
-    random = Random(0)
-    for _ in range(tries):
-        random.shuffle(order)
-        for at in order:
-            _time(executables[at], ids, calls[at], serve)
-            spent[at].append(_time(executables[at], ids, calls[at], serve))
-    return [median(taken) for taken in spent]
-
-
-def _time(executable: Executable, ids: Iterator[Jagged], calls: int, serve: Serve) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        serve(executable, next(ids))
-    return (time.perf_counter() - start) / calls

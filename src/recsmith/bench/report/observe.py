@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +12,7 @@ from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.data import synthetic
 from recsmith.planner.evaluate import Priced, Pricer
+from recsmith.platforms.affinity import caller_on
 from recsmith.spec import Estimate, Executable, Jagged, Measurement, Model, Plan, Platform, Progress, Weights, Workload
 
 from .parts import Part, of_core, of_table, weights_of
@@ -69,7 +68,7 @@ def observe(
 
 
 def _core(parts: tuple[Part, ...], weights: Weights, core: str, platform: Platform) -> Seen:
-    with _on(platform.core(core).index):
+    with caller_on(platform.core(core).index):
         times = [_time(part, weights) for part in parts]
     totals = [_price(part).total for part in parts]
     added = Measurement(
@@ -108,14 +107,3 @@ def _samples_s(engine: Executable, batches: list[Jagged]) -> np.ndarray:
         engine.lookup(ids, out)
         found.append(time.perf_counter() - start)
     return np.array(found)
-
-
-@contextmanager
-def _on(index: int) -> Iterator[None]:
-    """Keep the calling thread on one processor; without the right to, it stays where it is."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {index} & before or before)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
