@@ -29,7 +29,7 @@ class Chain {
     const std::int64_t ids = piece.end - piece.begin;
     if (pending_ != nullptr) {
       next_ = {task.rows, piece.ids + piece.begin, ids, task.tuning.level, task.tuning.distance};
-      call_.next = ids > 0 ? &next_ : nullptr;
+      call_.next = ids > 0 && task.tuning.level != Prefetch::none ? &next_ : nullptr;
       pending_(call_);
     } else if (ids > 0 && task.tuning.level != Prefetch::none) {
       functions_.prefetch(task.rows, piece.ids + piece.begin, std::min<std::int64_t>(ids, task.tuning.distance),

@@ -32,8 +32,10 @@ Task bind_task(const TaskSpec& spec, std::int32_t number, const Feature& feature
   task.rows.count = spec.last_row - spec.first_row;
   task.first_row = spec.first_row;
   task.share = spec.share;
-  task.kernel32 = target.int32.kernel(spec.flow, feature.rows.type, feature.rows.dim);
-  task.kernel64 = target.int64.kernel(spec.flow, feature.rows.type, feature.rows.dim);
+  // Without prefetches of its own gm does what l1 does, with fewer questions a row.
+  const bool near = spec.flow == Flow::gm && spec.tuning.level == Prefetch::none;
+  task.kernel32 = target.int32.kernel(near ? Flow::l1 : spec.flow, feature.rows.type, feature.rows.dim);
+  task.kernel64 = target.int64.kernel(near ? Flow::l1 : spec.flow, feature.rows.type, feature.rows.dim);
   task.near32 = target.int32.kernel(Flow::l1, feature.rows.type, feature.rows.dim);
   task.near64 = target.int64.kernel(Flow::l1, feature.rows.type, feature.rows.dim);
   task.row_bytes = row_bytes(feature.rows.type, feature.rows.dim);

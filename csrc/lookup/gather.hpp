@@ -54,11 +54,16 @@ template <class V, RowType T, int N, bool Weighted, class Index, class Prefetche
   }
 }
 
-// Adds up one strip of columns over the ids [begin, end). Narrow strips take odd and even ids apart, so that an addition
-// does not wait for the one before it.
+// Sums that one strip of N vectors keeps at a time, so that an addition does not wait for the one before it: as many
+// as there are registers for.
+template <class V, int N>
+inline constexpr int sums_apart = 4 * N <= V::strip ? 4 : 2 * N <= V::strip ? 2 : 1;
+
+// Adds up one strip of columns over the ids [begin, end).
 template <class V, RowType T, int N, bool Weighted, class Index, class Visit>
 [[gnu::always_inline]] inline Strip<V, T, N> sum_strip(const Call<Index>& call, std::int64_t begin, std::int64_t end,
                                                        std::int64_t column, Visit visit) {
+  constexpr int apart = sums_apart<V, N>;
   auto add = [&](Strip<V, T, N>& strip, std::int64_t k) __attribute__((always_inline)) {
     visit(k);
     strip.template add<Weighted>(address(call.rows, call.ids[k]), column,
@@ -66,13 +71,15 @@ template <class V, RowType T, int N, bool Weighted, class Index, class Visit>
   };
   Strip<V, T, N> strip;
   std::int64_t k = begin;
-  if constexpr (2 * N <= V::strip) {
-    Strip<V, T, N> odd;
-    for (; k + 1 < end; k += 2) {
+  if (apart > 1 && end - begin >= apart) {
+    Strip<V, T, N> others[apart > 1 ? apart - 1 : 1];
+    for (; k + apart <= end; k += apart) {
       add(strip, k);
-      add(odd, k + 1);
+#pragma GCC unroll 4
+      for (int i = 1; i < apart; ++i) add(others[i - 1], k + i);
     }
-    strip.add(odd);
+#pragma GCC unroll 4
+    for (int i = 1; i < apart; ++i) strip.add(others[i - 1]);
   }
   for (; k < end; ++k) add(strip, k);
   return strip;
@@ -109,18 +116,28 @@ template <class V, RowType T, bool Weighted, class Index>
       });
 }
 
-template <class V, RowType T, int N, bool Weighted, class Index, class Prefetcher>
+template <class V, RowType T, int N, bool Weighted, bool Far, class Index, class Prefetcher>
 [[gnu::always_inline]] inline void gather_bags(const Call<Index>& call, Prefetcher ahead) {
   const Writer<V> write(call);
+  const std::int64_t own = ahead.own_end() - call.ids;
+  [[maybe_unused]] auto prefetch = [&](std::int64_t k) __attribute__((always_inline)) { ahead.own(call.ids + k); };
+  [[maybe_unused]] auto nothing = [](std::int64_t) {};
   float* out = call.out;
   for (std::int64_t i = 0; i < call.samples; ++i, out += call.out_stride) {
     const std::int64_t begin = call.offsets[i], end = call.offsets[i + 1];
-    auto visit = [&](std::int64_t k) __attribute__((always_inline)) { ahead(call.ids + k); };
+    const auto factor = bag_factor<V>(call.mean, end - begin);
+    if constexpr (N > 0 && Far) {
+      if (end <= own) {
+        write_strip<V, T, N>(sum_strip<V, T, N, Weighted>(call, begin, end, 0, prefetch), out, factor, write);
+        continue;
+      }
+    }
+    if (Far || end > own) {
+      for (std::int64_t k = begin; k < end; ++k) ahead(call.ids + k);
+    }
     if constexpr (N > 0) {
-      const auto strip = sum_strip<V, T, N, Weighted>(call, begin, end, 0, visit);
-      write_strip<V, T, N>(strip, out, bag_factor<V>(call.mean, end - begin), write);
+      write_strip<V, T, N>(sum_strip<V, T, N, Weighted>(call, begin, end, 0, nothing), out, factor, write);
     } else {
-      for (std::int64_t k = begin; k < end; ++k) visit(k);
       pool_any<V, T, Weighted>(call, begin, end, out, write);
     }
   }
@@ -135,8 +152,8 @@ void gather(const Call<Index>& call) {
     return gather_one_each<V, T, N, false>(call, ahead);
   }
   const Ahead<V, T, N, Index, Far> ahead(call, call.ids + call.offsets[0], call.ids + call.offsets[call.samples]);
-  if (call.weights != nullptr) return gather_bags<V, T, N, true>(call, ahead);
-  return gather_bags<V, T, N, false>(call, ahead);
+  if (call.weights != nullptr) return gather_bags<V, T, N, true, Far>(call, ahead);
+  return gather_bags<V, T, N, false, Far>(call, ahead);
 }
 
 }  // namespace recsmith
