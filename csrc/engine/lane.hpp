@@ -7,7 +7,7 @@
 
 #include "engine/chain.hpp"
 #include "engine/expect.hpp"
-#include "engine/listing.hpp"
+#include "engine/tiling.hpp"
 
 namespace recsmith::engine {
 
@@ -30,12 +30,12 @@ class Lane {
     end_ = end;
     while (begin < end) {
       const Task* after = begin + 1;
-      if (begin->neighbours >= Listing<Index>::fewest) {
+      if (begin->neighbours >= Tiling<Index>::fewest) {
         after = begin + begin->neighbours;
-        if (!run_listed(begin, after)) return false;
+        if (!run_tiles(begin, after)) return false;
       } else {
         while (after < end && begin->tuning.block > 0 && after->tuning.block == begin->tuning.block &&
-               after->share == begin->share && after->neighbours < Listing<Index>::fewest) {
+               after->share == begin->share && after->neighbours < Tiling<Index>::fewest) {
           ++after;
         }
         const Share& share = begin->share;
@@ -59,19 +59,16 @@ class Lane {
     return std::max<std::int64_t>(std::min(bags, checked_ids / length), 8);
   }
 
-  // Neighbours sample by sample, a block of samples at a time. Blocks with other than one valid id each go the long way.
-  bool run_listed(const Task* begin, const Task* end) {
+  // Neighbours in tiles, a block of samples at a time. Blocks with other than one valid id each go the long way.
+  bool run_tiles(const Task* begin, const Task* end) {
     chain_.flush();
-    Listing<Index> listing(input_, functions_, features_, begin, end, scratch_.addresses);
+    Tiling<Index> tiling(input_, functions_, features_, begin, end, scratch_.run<Index>().columns);
     const std::int64_t first = begin->share.first(input_.batch), last = begin->share.last(input_.batch);
     const std::int64_t size = begin->tuning.block;
-    listing.list(first, std::min(last, first + size));
     for (std::int64_t s0 = first; s0 < last; s0 += size) {
-      const std::int64_t s1 = std::min(last, s0 + size), s2 = std::min(last, s1 + size);
-      for (const Task* task = begin; task < end && s2 < last; ++task) expect(*task, s2, std::min(last, s2 + size));
-      const bool listed = listing.turn(s1, s2);
-      if (listed) {
-        listing.copy(s0, s1);
+      const std::int64_t s1 = std::min(last, s0 + size);
+      if (tiling.take(s0, s1, last)) {
+        tiling.copy(s0, s1);
       } else if (!run_blocks(begin, end, s0, s1)) {
         return false;
       }

@@ -43,7 +43,8 @@ Task bind_task(const TaskSpec& spec, std::int32_t number, const Feature& feature
   task.sharded = task.rows.count != feature.rows.count;
   task.direct = true;
   task.neighbours = 1;
-  task.copy_listed = target.listed(feature.rows.type, feature.rows.dim);
+  task.tiles32 = target.int32.tiles(feature.rows.type, feature.rows.dim);
+  task.tiles64 = target.int64.tiles(feature.rows.type, feature.rows.dim);
   task.whole = spec.flow == Flow::gm_ub || spec.flow == Flow::l1_ub;
   return task;
 }

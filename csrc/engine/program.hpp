@@ -85,8 +85,9 @@ struct Task {
   bool sharded;  // its ids are a part of the feature's
   bool direct;   // writes to the output; other sharded tasks write partial sums of their own
   bool whole;    // the kernel wants all samples at once
-  std::int32_t neighbours;  // tasks from this one on that can be written sample by sample together
-  CopyListed copy_listed;
+  std::int32_t neighbours;  // tasks from this one on that are written together, in tiles
+  CopyTiles<std::int32_t> tiles32;
+  CopyTiles<std::int64_t> tiles64;
 
   template <class Index>
   Kernel<Index> kernel() const {
@@ -94,6 +95,15 @@ struct Task {
       return kernel32;
     } else {
       return kernel64;
+    }
+  }
+
+  template <class Index>
+  CopyTiles<Index> copy_tiles() const {
+    if constexpr (sizeof(Index) == 4) {
+      return tiles32;
+    } else {
+      return tiles64;
     }
   }
 

@@ -57,12 +57,12 @@ template <class Index>
 struct RunScratch {
   Rewritten<Index> rewritten[2];
   Buffer<Vectors<Index>> vectors;  // of two blocks of samples
+  Buffer<Column<Index>> columns;   // of features served together
 };
 
 struct Scratch {
   Buffer<std::byte> kernel;
   Buffer<float> rows;      // vectors of an unpooled feature before they are put in place
-  Buffer<const std::byte*> addresses;  // of rows, two blocks' worth
   Buffer<float> partial;   // partial sums of row shards (the caller's serves all lanes)
   Buffer<float> vectors;   // all vectors of a batch, when the interaction is not fused with their look-up
   Buffer<float> block;     // those of two blocks of samples, when it is

@@ -20,9 +20,17 @@ Kernel<Index> kernel_by_width(Flow flow, RowType type, std::int32_t dim) {
   return kernel<simd::Avx512, Index>(flow, type, dim);
 }
 
+template <class Index, IndexFunctions<Index> Target::*Functions>
+CopyTiles<Index> tiles_by_width(RowType type, std::int32_t dim) {
+  if (dim == simd::Avx512::width / 2) return (avx2_target.*Functions).tiles(type, dim);
+  return tiles<simd::Avx512, Index>(type, dim);
+}
+
 constexpr Target with_narrow_rows(Target target) {
   target.int32.kernel = kernel_by_width<std::int32_t, &Target::int32>;
   target.int64.kernel = kernel_by_width<std::int64_t, &Target::int64>;
+  target.int32.tiles = tiles_by_width<std::int32_t, &Target::int32>;
+  target.int64.tiles = tiles_by_width<std::int64_t, &Target::int64>;
   return target;
 }
 }  // namespace

@@ -62,10 +62,19 @@ inline constexpr std::int64_t chunks_scratch_bytes(std::int64_t ids) {
 template <class Index>
 using Kernel = void (*)(const Call<Index>&);
 
+// A feature with one id a sample, for a run of samples.
+template <class Index>
+struct Column {
+  const std::byte* base;  // row 0
+  std::int64_t stride;    // bytes between rows
+  const Index* ids;       // [samples], checked
+  const Index* ids_end;   // ids up to here may be read to prefetch their rows
+};
+
 // One row each of neighbouring features of one dim and type, for a run of samples.
-struct Listed {
-  const std::byte* const* rows;   // [samples, features]
-  const std::byte* const* ahead;  // as many to prefetch meanwhile, or null
+template <class Index>
+struct Tiles {
+  const Column<Index>* columns;  // [features]
   std::int64_t samples;
   std::int32_t features;
   std::int32_t dim;
@@ -76,6 +85,7 @@ struct Listed {
   Prefetch level;
 };
 
-using CopyListed = void (*)(const Listed&);
+template <class Index>
+using CopyTiles = void (*)(const Tiles<Index>&);
 
 }  // namespace recsmith

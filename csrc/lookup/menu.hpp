@@ -9,8 +9,8 @@
 #include "lookup/gm_ub.hpp"
 #include "lookup/l1.hpp"
 #include "lookup/l1_ub.hpp"
-#include "lookup/listed.hpp"
 #include "lookup/target.hpp"
+#include "lookup/tiles.hpp"
 
 namespace recsmith {
 
@@ -59,12 +59,12 @@ Kernel<Index> kernel(Flow flow, RowType type, std::int32_t dim) {
 template <class V, class Index>
 constexpr IndexFunctions<Index> functions() {
   return {kernel<V, Index>, prefetch_rows<V, Index>, first_outside<V, Index>, first_fall<V, Index>,
-          one_each<V, Index>, dots<V, Index>, sums<V, Index>};
+          one_each<V, Index>, tiles<V, Index>, dots<V, Index>, sums<V, Index>};
 }
 
 template <class V>
 constexpr Target target(const char* name, bool (*supported)()) {
-  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>(), listed<V>, Encoding<V>::run};
+  return {name, supported, functions<V, std::int32_t>(), functions<V, std::int64_t>(), Encoding<V>::run};
 }
 
 }  // namespace recsmith

@@ -19,6 +19,8 @@ struct IndexFunctions {
   std::int64_t (*first_fall)(const Index* offsets, std::int64_t n);
   // Whether each of the n bags holds exactly one id.
   bool (*one_each)(const Index* offsets, std::int64_t n);
+  // One row each of neighbouring features of a type and dim. Never null.
+  CopyTiles<Index> (*tiles)(RowType, std::int32_t dim);
   // Pairwise products of each sample's vectors.
   void (*dots)(const Dots<Index>&);
   // The sum of each sample's vectors.
@@ -30,8 +32,7 @@ struct Target {
   bool (*supported)();   // by this processor
   IndexFunctions<std::int32_t> int32;
   IndexFunctions<std::int64_t> int64;
-  CopyListed (*listed)(RowType, std::int32_t dim);  // never null
-  Encoder encode;                                   // ids to codes of deep hash embeddings
+  Encoder encode;  // ids to codes of deep hash embeddings
 };
 
 // All targets compiled in, slowest first; `scalar` is always supported.

@@ -49,7 +49,7 @@ void add_feature(World& world, Random& random) {
 // Rows cut in up to three shards, samples in up to three shares, on up to three lanes and two stages.
 BucketSpec make_bucket(const World& world, Random& random, std::int64_t up_to, std::int32_t lanes) {
   BucketSpec spec{up_to, 1 + static_cast<std::int32_t>(below(random, 2)), {}};
-  // All features on one lane, in blocks: neighbours are then written sample by sample.
+  // All features on one lane, in blocks: neighbours are then written in tiles.
   const bool together = below(random, 3) == 0;
   const std::int64_t block = 1 + below(random, 70);
   for (std::size_t f = 0; f < world.features.size(); ++f) {

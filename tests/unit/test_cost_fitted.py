@@ -94,17 +94,17 @@ def test_output_costs_by_where_its_buffer_lives_and_how_it_is_stored():
     assert streamed["output past caches"] == pytest.approx(200 * MIB * 1.2e-10)
 
 
-def test_vectors_written_sample_by_sample_pay_for_addresses_and_not_for_gaps():
+def test_vectors_written_in_tiles_pay_for_that_and_not_for_gaps():
     platform = cached_machine()
     columns = (Curve("write", 128, 1, "huge", 3e-11),)
     memories = tuple(replace(m, curves=m.curves + columns) for m in platform.memories)
-    platform = replace(platform, memories=memories, factors={"addresses": 1.0})
+    platform = replace(platform, memories=memories, factors={"tiles": 1.0})
     work = gather(100, count=10.0, written_bytes=1280, vectors=10.0)
     apart = only(COST.loads(platform, {CORE: [work]})[CORE]).breakdown
     listed = only(COST.loads(platform, {CORE: [replace(work, tuning=Tuning(block=64))]})[CORE]).breakdown
-    assert apart["output l1"] == pytest.approx(1280 * 3e-11) and "addresses" not in apart
+    assert apart["output l1"] == pytest.approx(1280 * 3e-11) and "tiles" not in apart
     assert listed["output l1"] == pytest.approx(1280 * 1e-11)
-    assert listed["addresses"] == pytest.approx(10 * 1e-9)
+    assert listed["tiles"] == pytest.approx(10 * 1e-9)
 
 
 def test_factors_of_the_platform_scale_its_parts():

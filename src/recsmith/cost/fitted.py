@@ -48,7 +48,7 @@ class FittedCost:
         """Seconds of each work on each core when all cores run at the same time, batch after batch.
 
         The breakdown has `rows <memory>` (`bags <memory>` of rows that are added up), `decoding`, `stream <memory>`,
-        `ids`, `output <memory>` (or `past caches`), `addresses` (of rows that are written sample by sample), `filing`
+        `ids`, `output <memory>` (or `past caches`), `tiles` (what it takes to write in tiles), `filing`
         (of ids under chunks), `task`, `setup`, `arithmetic`.
 
         Raises:

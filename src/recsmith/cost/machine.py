@@ -10,7 +10,7 @@ from recsmith.spec import Memory, Platform, Role, RowDtype
 
 from .curves import Speeds, missing
 
-ONLY_IN_COMPANY = ("setup", "addresses", "filing", "output beside others", "output crowded")
+ONLY_IN_COMPANY = ("setup", "tiles", "filing", "output beside others", "output crowded")
 """Parts that no measurement of its own shows: they count where a platform has a factor for them."""
 
 _NUMBER = re.compile(r"[._#@-]\d+$")

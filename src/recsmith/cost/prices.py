@@ -152,10 +152,10 @@ class _CoreAtWork:
         return parts
 
     def _add_output(self, parts: dict[str, float], work: Work) -> None:
-        """By the way vectors are written: feature by feature, sample by sample, or beside other cores' columns."""
+        """By the way vectors are written: feature by feature, in tiles, or beside other cores' columns."""
         in_order = work.tuning.block > 0 and _one_id_a_vector(work)
         if in_order:
-            parts["addresses"] = work.vectors * self._near_row_s
+            parts["tiles"] = work.vectors * self._near_row_s
         else:
             parts["output crowded"] = work.vectors * self._crowding(work) * self._far_row_s
         if work.interleaved and not in_order:

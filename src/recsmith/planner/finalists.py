@@ -16,7 +16,7 @@ from .evaluate import Pricer
 from .fused import fused, stays_near
 from .greedy import symmetric_or_none
 from .symmetric import replicated
-from .writing import in_order, mapped, past_caches
+from .writing import in_tiles, mapped, past_caches
 
 PREDICTED = "as predicted"
 FURTHER_ROWS, SHORT_ROW_BYTES = 32, 64
@@ -74,8 +74,8 @@ def _ways(pricer: Pricer, cores: Sequence[str], workloads: Sequence[Workload]) -
         even = mapped(replicated(pricer, cores, workloads), _plain)
     except PlanError:
         return {}
-    listed = in_order(even, pricer, workloads)
-    ways = {"feature by feature": even} | ({"sample by sample": listed} if listed is not None else {})
+    tiles = in_tiles(even, pricer, workloads)
+    ways = {"feature by feature": even} | ({"in tiles": tiles} if tiles is not None else {})
     ways |= {f"{name} past the caches": past_caches(way) for name, way in ways.items()}
     return ways | {"feature by feature, further ahead": mapped(even, lambda p: _further(p, pricer))}
 

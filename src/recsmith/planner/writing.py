@@ -1,8 +1,8 @@
 """In which order and with which stores vectors are written: by price (ours).
 
 Feature by feature is the usual order: a kernel serves a feature for all samples, and its vectors lie a sample's
-output apart. Neighbouring features with one id a sample can also be written sample by sample, in blocks: the output
-is then filled in order, at the price of listing the rows' addresses first. Either may go past the caches.
+output apart. Neighbouring features with one id a sample can also be written in tiles, a few samples of each in turn:
+the output is then filled nearly in order. Either may go past the caches.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from recsmith.spec import Bucket, Feature, Placement, Stage, Workload
 
 from .evaluate import Pricer
 
-BLOCK = 64
-"""Samples a block: their addresses and the rows fetched ahead fit the private caches with room to spare."""
+BLOCK = 256
+"""Samples whose ids are checked at once before their tiles are written: the ids stay in a private cache meanwhile."""
 FEWEST_NEIGHBOURS = 4
-"""The executor lists the rows of so many neighbours and more."""
+"""The executor serves so many neighbours and more in tiles."""
 GAIN = 0.95
 """A way has to win by this factor over those before it: the usual one, in order, in order past the caches."""
 
@@ -28,8 +28,8 @@ def best_writing(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) 
 
     Past the caches only where the output exceeds the private ones: whoever reads it next finds it cold.
     """
-    listed = in_order(bucket, pricer, workloads)
-    ways = [bucket] if listed is None else [bucket, listed]
+    tiles = in_tiles(bucket, pricer, workloads)
+    ways = [bucket] if tiles is None else [bucket, tiles]
     if _output_is_large(pricer, workloads):
         ways += [past_caches(way) for way in reversed(ways)]
     best, least = bucket, pricer.seconds(bucket, workloads)
@@ -40,11 +40,11 @@ def best_writing(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) 
     return best
 
 
-def in_order(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket | None:
-    """`bucket` with vectors written sample by sample where that is possible; None when it is nowhere."""
+def in_tiles(bucket: Bucket, pricer: Pricer, workloads: Sequence[Workload]) -> Bucket | None:
+    """`bucket` with vectors written in tiles where that is possible; None when it is nowhere."""
     if len(bucket.stages) != 1:
         return None
-    able = {p.feature: p for p in bucket.stages[0].placements if _listable(p, pricer, workloads)}
+    able = {p.feature: p for p in bucket.stages[0].placements if _tileable(p, pricer, workloads)}
     together: set[str] = set()
     for run in _runs(pricer, able):
         if len(run) >= FEWEST_NEIGHBOURS:
@@ -67,7 +67,7 @@ def mapped(bucket: Bucket, change: Callable[[Placement], Placement]) -> Bucket:
     return replace(bucket, stages=stages)
 
 
-def _listable(placement: Placement, pricer: Pricer, workloads: Sequence[Workload]) -> bool:
+def _tileable(placement: Placement, pricer: Pricer, workloads: Sequence[Workload]) -> bool:
     """Whether every vector is one stored row as it is."""
     feature = _feature(placement.feature, pricer)
     whole = placement.shard == pricer.whole(placement.feature) and placement.reduce == "none"

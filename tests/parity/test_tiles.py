@@ -1,4 +1,4 @@
-"""Vectors written sample by sample are, bit for bit, those written feature by feature."""
+"""Vectors written in tiles are, bit for bit, those written feature by feature."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from recsmith.reference import encode
 from recsmith.spec import Feature, IdMap, InputError, Jagged, Model, RowFormat, Table, Tuning, Weights
 
 DTYPES = ("fp32", "fp16", "bf16", "int8", "int4")
-IN_ORDER = Tuning(8, "t0", 16)
+TILES = Tuning(8, "t0", 20)
 
 
 def model_of(dims, dtype="fp32", **changes) -> Model:
@@ -20,7 +20,7 @@ def model_of(dims, dtype="fp32", **changes) -> Model:
     fourth = Feature("f3", "t3", **changes)
     features[3] = fourth
     tables = tuple(Table(f"t{i}", 5 + 11 * i, dim, RowFormat(dtype)) for i, dim in enumerate(dims))
-    return Model(name="in order", features=tuple(features), tables=tables)
+    return Model(name="tiles", features=tuple(features), tables=tables)
 
 
 def weights_of(model: Model) -> Weights:
@@ -43,14 +43,14 @@ def single(ids: Jagged) -> Jagged:
     return Jagged(ids.values, None, ids.batch)
 
 
-def assert_same(model: Model, ids: Jagged, tuning: Tuning = IN_ORDER, plan=symmetric, **options) -> None:
+def assert_same(model: Model, ids: Jagged, tuning: Tuning = TILES, plan=symmetric, **options) -> None:
     weights = weights_of(model)
     with (
         build(model, weights, plan(model), **options) as usual,
-        build(model, weights, symmetric(model, "gm", tuning), **options) as listed,
+        build(model, weights, symmetric(model, "gm", tuning), **options) as tiled,
     ):
         wanted = usual.lookup(ids)
-        got = listed.lookup(ids)
+        got = tiled.lookup(ids)
         np.testing.assert_array_equal(got.pooled, wanted.pooled)
         assert got.replaced == wanted.replaced
 
@@ -119,7 +119,7 @@ def test_a_bad_id_is_named_as_always(bad):
     ids = single(ids_of(model, 100))
     ids.values[4 * 100 + 77] = bad
     said = []
-    for tuning in (Tuning(), IN_ORDER):
+    for tuning in (Tuning(), TILES):
         with build(model, weights_of(model), symmetric(model, "gm", tuning)) as executable:
             with pytest.raises(InputError, match="'f4'") as caught:
                 executable.lookup(ids)
