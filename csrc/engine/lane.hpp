@@ -59,7 +59,7 @@ class Lane {
     return std::max<std::int64_t>(std::min(bags, checked_ids / length), 8);
   }
 
-  // Neighbours in tiles, a block of samples at a time. Blocks with other than one valid id each go the long way.
+  // Neighbours in tiles, a block of samples at a time. What has other than one valid id goes the long way.
   bool run_tiles(const Task* begin, const Task* end) {
     chain_.flush();
     Tiling<Index> tiling(input_, functions_, features_, begin, end, scratch_.run<Index>().columns);
@@ -67,11 +67,8 @@ class Lane {
     const std::int64_t size = begin->tuning.block;
     for (std::int64_t s0 = first; s0 < last; s0 += size) {
       const std::int64_t s1 = std::min(last, s0 + size);
-      if (tiling.take(s0, s1, last)) {
-        tiling.copy(s0, s1);
-      } else if (!run_blocks(begin, end, s0, s1)) {
-        return false;
-      }
+      const std::int64_t done = tiling.take(s0, s1, last) ? tiling.copy(s0, s1) : 0;
+      if (s0 + done < s1 && !run_blocks(begin, end, s0 + done, s1)) return false;
     }
     chain_.fence_if(begin->tuning.stream);
     return true;

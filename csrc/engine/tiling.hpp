@@ -1,4 +1,4 @@
-// Neighbouring features that have one valid id each, served together, a block of samples at a time.
+// Neighbouring features that have one id each, served together, a block of samples at a time.
 #pragma once
 
 #include <algorithm>
@@ -28,26 +28,27 @@ class Tiling {
     }
   }
 
-  // Takes up samples [s0, s1) of a run that goes on to `last`. False when some feature has other than one valid id for
-  // each of them.
+  // Takes up samples [s0, s1) of a run that goes on to `last`. False when some feature has other than one id for each
+  // of them.
   bool take(std::int64_t s0, std::int64_t s1, std::int64_t last) {
     bool taken = possible_;
     for (const Task* task = begin_; task < end_ && taken; ++task) taken = take(*task, s0, s1 - s0, last - s0);
     return taken;
   }
 
-  // Writes the vectors of the samples that were taken up.
-  void copy(std::int64_t s0, std::int64_t s1) const {
+  // Writes the vectors of the samples that were taken up, or of those before an id outside its table, and says of how
+  // many.
+  std::int64_t copy(std::int64_t s0, std::int64_t s1) const {
     const Task& task = *begin_;
-    task.copy_tiles<Index>()({.columns = columns_,
-                              .samples = s1 - s0,
-                              .features = static_cast<std::int32_t>(end_ - begin_),
-                              .dim = task.rows.dim,
-                              .out = input_.out + s0 * input_.out_stride + features_[task.feature].column,
-                              .out_stride = input_.out_stride,
-                              .stream = task.tuning.stream,
-                              .aligned = aligned_,
-                              .level = level_});
+    return task.copy_tiles<Index>()({.columns = columns_,
+                                     .samples = s1 - s0,
+                                     .features = static_cast<std::int32_t>(end_ - begin_),
+                                     .dim = task.rows.dim,
+                                     .out = input_.out + s0 * input_.out_stride + features_[task.feature].column,
+                                     .out_stride = input_.out_stride,
+                                     .stream = task.tuning.stream,
+                                     .aligned = aligned_,
+                                     .level = level_});
   }
 
  private:
@@ -59,11 +60,8 @@ class Tiling {
       if (first < 0 || first + samples > input_.length) return false;
     }
     const Index* ids = input_.values + first;
-    if (functions_.first_outside(ids, samples, task.rows.count) != samples) return false;
-    // Ids of samples to come have not been checked: wrong ones bring a line near that nobody asked for, no more.
-    const bool far = task.tuning.level != Prefetch::none;
-    const Index* ids_end = ids + std::min(far ? to_come : samples, input_.length - first);
-    columns_[&task - begin_] = {task.rows.base, task.rows.stride, ids, far ? ids_end : ids};
+    const std::int64_t prefetched = task.tuning.level == Prefetch::none ? 0 : std::min(to_come, input_.length - first);
+    columns_[&task - begin_] = {task.rows.base, task.rows.count, task.rows.stride, ids, ids + prefetched};
     return true;
   }
 

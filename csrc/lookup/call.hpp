@@ -66,8 +66,9 @@ using Kernel = void (*)(const Call<Index>&);
 template <class Index>
 struct Column {
   const std::byte* base;  // row 0
+  std::int64_t rows;
   std::int64_t stride;    // bytes between rows
-  const Index* ids;       // [samples], checked
+  const Index* ids;       // [samples]
   const Index* ids_end;   // ids up to here may be read to prefetch their rows
 };
 
@@ -85,7 +86,8 @@ struct Tiles {
   Prefetch level;
 };
 
+// Samples that it wrote: all, or those of the tiles before the first one with an id outside its table.
 template <class Index>
-using CopyTiles = void (*)(const Tiles<Index>&);
+using CopyTiles = std::int64_t (*)(const Tiles<Index>&);
 
 }  // namespace recsmith

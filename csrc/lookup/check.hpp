@@ -37,6 +37,17 @@ std::int64_t first_outside(const Index* ids, std::int64_t n, std::int64_t rows) 
   return first<V>(n, [=](std::int64_t i) { return static_cast<Unsigned>(ids[i]) > last; });
 }
 
+// Whether all of a few ids are inside: for tiles, whose ids are checked right before they are used.
+template <class Index>
+[[gnu::always_inline]] inline bool all_inside(const Index* ids, std::int64_t n, std::int64_t rows) {
+  using Unsigned = std::make_unsigned_t<Index>;
+  constexpr std::int64_t highest = static_cast<std::int64_t>(static_cast<Unsigned>(-1) / 2);
+  const auto last = static_cast<Unsigned>(rows - 1 < highest ? rows - 1 : highest);
+  unsigned outside = 0;
+  for (std::int64_t i = 0; i < n; ++i) outside |= static_cast<Unsigned>(ids[i]) > last ? 1u : 0u;
+  return outside == 0 && rows > 0;
+}
+
 template <class V, class Index>
 std::int64_t first_fall(const Index* offsets, std::int64_t n) {
   return first<V>(n, [=](std::int64_t i) { return offsets[i] > offsets[i + 1]; });
