@@ -7,7 +7,7 @@ that luck does not count as skill.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from statistics import median
 from typing import Literal

@@ -16,7 +16,7 @@ from recsmith.spec import Bucket, Feature, Placement, Stage, Workload
 from .evaluate import Pricer
 
 BLOCK = 256
-"""Samples that are served in tiles, or not, together: those before and after that have other than one id do not matter."""
+"""Samples that are served in tiles, or not, together: it does not matter to them whether others have one id."""
 FEWEST_NEIGHBOURS = 4
 """The executor serves so many neighbours and more in tiles."""
 GAIN = 0.95
