@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from .compose import platform as open_platform
 if TYPE_CHECKING:
     from recsmith.executor.folded import FoldedExecutable
     from recsmith.executor.memory import Pages
+
+_ROUNDS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def fold(
     Raises:
         PlanError: the model's first layer cannot be folded.
     """
-    from recsmith.calibration.whole import batches_from_far, seconds_in_turns
+    from recsmith.calibration.turns import Turns
+    from recsmith.calibration.whole import batches_from_far
     from recsmith.executor.folding import foldable, folded_bytes
 
     here = platform or open_platform("cpu")
@@ -74,7 +78,9 @@ def fold(
             progress("timing folded features", at, len(sets))
         # One after the other: all of them together would take several times the memory.
         with layered(model, weights, names, asked, platform=here, pages="borrow") as executable:
-            (seconds[len(names)],) = seconds_in_turns([executable], pool, serve=serve)  # type: ignore[list-item]
+            turns = Turns([executable], pool, serve)  # type: ignore[list-item]
+            turns.go(_ROUNDS)
+        seconds[len(names)] = median(turns.spent[0])
     best = min(sets, key=lambda names: seconds[len(names)])
     return Folding(best, seconds)
 
