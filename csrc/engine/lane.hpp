@@ -56,7 +56,7 @@ class Lane {
     if (task.whole) return std::max<std::int64_t>(samples, 1);
     const std::int64_t bags = std::max<std::int64_t>(1, input_.batch);
     const std::int64_t length = input_.offsets == nullptr ? 1 : bag_length_;
-    return std::max<std::int64_t>(std::min(bags, checked_ids / length), 8);
+    return std::max<std::int64_t>(std::min(bags, checked_ids / length), fewest_bags);
   }
 
   // Neighbours in tiles, a block of samples at a time. What has other than one valid id goes the long way.
