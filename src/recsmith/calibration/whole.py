@@ -58,7 +58,7 @@ LAWS: tuple[Distribution, ...] = (Uniform(), Zipf(1.05), Fixed())
 BATCHES = (128, 512, 2048)
 _STREAMED_BYTES = 64 << 20
 """Larger models are not served by streaming all their tables for each batch."""
-_ID_BYTES_KEPT, _MOST_BATCHES = 32 << 20, 200
+_ID_BYTES_KEPT, _MOST_BATCHES = 32 << 20, 2000
 _TRIES = 7
 
 
