@@ -1,6 +1,7 @@
 """Look-up and interaction together give what the oracle gives, fused or not, under every instruction set."""
 
 import dataclasses
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from hand_plans import FUSED_PLANS, PLANS, build, fused, fused_alone, owned_then
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsmith.executor import lanes
 from recsmith.kernels.cpu import targets
 from recsmith.spec import Batch, IdRangeError, InputError, InteractionKind, Jagged, Tuning
 from recsmith.testing.conformance import agree
@@ -39,6 +41,15 @@ def test_all_plans(plan, kind):
         case = joined_case(seed, kind=kind, batch=batch, one_hot=seed % 2 == 0, self_terms=seed % 3 == 0)
         check(case, ALL_PLANS[plan](case.case.model))
         check(narrow(case), ALL_PLANS[plan](case.case.model))
+
+
+@pytest.mark.parametrize("plan", ALL_PLANS)
+def test_plans_for_more_processors_than_may_be_used(plan, monkeypatch):
+    here = SimpleNamespace(allowed_processors=lambda: [0], quota_processors=lambda: 1)
+    monkeypatch.setattr(lanes, "_native", here)
+    for batch in (1, 2, 33):
+        case = joined_case(batch, kind="dot", batch=batch)
+        check(case, ALL_PLANS[plan](case.case.model))
 
 
 @pytest.mark.parametrize("isa", targets())

@@ -109,11 +109,11 @@ def _tasks(bucket: Bucket, numbers: Mapping[str, int], lanes: Lanes) -> list[Any
                     f"feature '{placement.feature}' asks for strategy '{placement.strategy}', which has no CPU kernel",
                     f"Choose from: {', '.join(_FLOWS)}.",
                 )
-            parts = placement.samples.split(len(placement.cores))
-            for core, part in zip(placement.cores, parts, strict=True):
+            # Cores that share a lane are one: they would serve the same samples one after the other.
+            on = [0] if alone else list(dict.fromkeys(lanes.of[core] for core in placement.cores))
+            for lane, part in zip(on, placement.samples.split(len(on)), strict=True):
                 share = (part.start.numerator, part.start.denominator, part.stop.numerator, part.stop.denominator)
-                where = (numbers[placement.feature], at, 0 if alone else lanes.of[core])
-                found.append(_task(placement, where, share))
+                found.append(_task(placement, (numbers[placement.feature], at, lane), share))
     return found
 
 
