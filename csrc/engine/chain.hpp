@@ -35,7 +35,7 @@ class Chain {
       functions_.prefetch(task.rows, piece.ids + piece.begin, std::min<std::int64_t>(ids, task.tuning.distance),
                           task.tuning.level);
     }
-    pending_ = task.kernel<Index>();
+    pending_ = task.kernels<Index>().flow;
     call_ = {.rows = task.rows,
              .ids = piece.ids,
              .ids_end = piece.ids + piece.end,

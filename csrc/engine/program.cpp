@@ -23,6 +23,12 @@ struct Fraction {
 Fraction start(const Share& share) { return {share.start, share.start_parts}; }
 Fraction stop(const Share& share) { return {share.stop, share.stop_parts}; }
 
+template <class Index>
+Kernels<Index> kernels(const IndexFunctions<Index>& functions, Flow flow, const Rows& rows) {
+  return {functions.kernel(flow, rows.type, rows.dim), functions.kernel(Flow::l1, rows.type, rows.dim),
+          functions.tiles(rows.type, rows.dim)};
+}
+
 Task bind_task(const TaskSpec& spec, std::int32_t number, const Feature& feature, const Target& target) {
   Task task{};
   task.feature = spec.feature;
@@ -34,17 +40,13 @@ Task bind_task(const TaskSpec& spec, std::int32_t number, const Feature& feature
   task.share = spec.share;
   // Without prefetches of its own gm does what l1 does, with fewer questions a row.
   const bool near = spec.flow == Flow::gm && spec.tuning.level == Prefetch::none;
-  task.kernel32 = target.int32.kernel(near ? Flow::l1 : spec.flow, feature.rows.type, feature.rows.dim);
-  task.kernel64 = target.int64.kernel(near ? Flow::l1 : spec.flow, feature.rows.type, feature.rows.dim);
-  task.near32 = target.int32.kernel(Flow::l1, feature.rows.type, feature.rows.dim);
-  task.near64 = target.int64.kernel(Flow::l1, feature.rows.type, feature.rows.dim);
+  task.int32 = kernels(target.int32, near ? Flow::l1 : spec.flow, feature.rows);
+  task.int64 = kernels(target.int64, near ? Flow::l1 : spec.flow, feature.rows);
   task.row_bytes = row_bytes(feature.rows.type, feature.rows.dim);
   task.tuning = spec.tuning;
   task.sharded = task.rows.count != feature.rows.count;
   task.direct = true;
   task.neighbours = 1;
-  task.tiles32 = target.int32.tiles(feature.rows.type, feature.rows.dim);
-  task.tiles64 = target.int64.tiles(feature.rows.type, feature.rows.dim);
   task.whole = spec.flow == Flow::gm_ub || spec.flow == Flow::l1_ub;
   return task;
 }

@@ -69,6 +69,14 @@ struct BucketSpec {
   std::int64_t block = 0;       // samples at a time in the last stage, when it is fused with the interaction; else 0
 };
 
+// What serves a task's ids of one type.
+template <class Index>
+struct Kernels {
+  Kernel<Index> flow;      // by the plan's data flow
+  Kernel<Index> near;      // for rows that are in a near cache already
+  CopyTiles<Index> tiles;  // for it and its neighbours together
+};
+
 // One placement on one core, bound.
 struct Task {
   std::int32_t feature;
@@ -76,43 +84,21 @@ struct Task {
   Rows rows;            // the shard's
   std::int64_t first_row;
   Share share;
-  Kernel<std::int32_t> kernel32;
-  Kernel<std::int64_t> kernel64;
-  Kernel<std::int32_t> near32;  // for rows that are in a near cache already
-  Kernel<std::int64_t> near64;
+  Kernels<std::int32_t> int32;
+  Kernels<std::int64_t> int64;
   std::int64_t row_bytes;
   Tuning tuning;
   bool sharded;  // its ids are a part of the feature's
   bool direct;   // writes to the output; other sharded tasks write partial sums of their own
   bool whole;    // the kernel wants all samples at once
   std::int32_t neighbours;  // tasks from this one on that are written together, in tiles
-  CopyTiles<std::int32_t> tiles32;
-  CopyTiles<std::int64_t> tiles64;
 
   template <class Index>
-  Kernel<Index> kernel() const {
+  const Kernels<Index>& kernels() const {
     if constexpr (sizeof(Index) == 4) {
-      return kernel32;
+      return int32;
     } else {
-      return kernel64;
-    }
-  }
-
-  template <class Index>
-  CopyTiles<Index> copy_tiles() const {
-    if constexpr (sizeof(Index) == 4) {
-      return tiles32;
-    } else {
-      return tiles64;
-    }
-  }
-
-  template <class Index>
-  Kernel<Index> near() const {
-    if constexpr (sizeof(Index) == 4) {
-      return near32;
-    } else {
-      return near64;
+      return int64;
     }
   }
 };

@@ -40,15 +40,15 @@ class Tiling {
   // many.
   std::int64_t copy(std::int64_t s0, std::int64_t s1) const {
     const Task& task = *begin_;
-    return task.copy_tiles<Index>()({.columns = columns_,
-                                     .samples = s1 - s0,
-                                     .features = static_cast<std::int32_t>(end_ - begin_),
-                                     .dim = task.rows.dim,
-                                     .out = input_.out + s0 * input_.out_stride + features_[task.feature].column,
-                                     .out_stride = input_.out_stride,
-                                     .stream = task.tuning.stream,
-                                     .aligned = aligned_,
-                                     .level = level_});
+    return task.kernels<Index>().tiles({.columns = columns_,
+                                        .samples = s1 - s0,
+                                        .features = static_cast<std::int32_t>(end_ - begin_),
+                                        .dim = task.rows.dim,
+                                        .out = input_.out + s0 * input_.out_stride + features_[task.feature].column,
+                                        .out_stride = input_.out_stride,
+                                        .stream = task.tuning.stream,
+                                        .aligned = aligned_,
+                                        .level = level_});
   }
 
  private:

@@ -85,7 +85,7 @@ class Tiny {
                            .next = nullptr,
                            .scratch = nullptr,
                            .scratch_bytes = 0};
-    task.near<Index>()(call);
+    task.kernels<Index>().near(call);
   }
 
   const Bucket& bucket_;
