@@ -3,7 +3,8 @@
 import pytest
 from test_plan_planners import problem_of
 
-from recsmith.bench.regret import compared
+from recsmith import api
+from recsmith.bench.regret import CHOSEN, RegretOptions, compared, run_regret_bench
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.spec import check
@@ -36,3 +37,20 @@ def test_a_clear_loss_has_an_interval_above_zero():
     noisy = [1.0 + 0.01 * (i % 5) for i in range(24)]
     best, (regret, low, high) = compared({"auto": [1.3 * t for t in noisy], "better": noisy}, "auto", 0)
     assert best == "better" and low <= regret <= high and low == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("fuse", ["none", "dot"])
+def test_a_case_is_timed_from_end_to_end(fuse):
+    options = RegretOptions(
+        ("criteo_kaggle",),
+        ("uniform",),
+        (16,),
+        threads=1,
+        fuse=fuse,
+        arbitrary=1,
+        pages="4k",
+        max_bytes=4_000_000,
+        rounds=2,
+    )
+    (case,) = run_regret_bench(options, api.platform("cpu")).cases
+    assert CHOSEN in case.seconds and case.best in case.seconds and case.regret >= -1

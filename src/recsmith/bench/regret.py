@@ -13,6 +13,8 @@ from statistics import median
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from recsmith import api
 from recsmith.calibration.turns import compared
@@ -20,7 +22,18 @@ from recsmith.cost import COSTS
 from recsmith.data import distributions, shapes
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.platforms import restrict
-from recsmith.spec import Objective, Plan, PlanError, Platform, Progress, Record, RecsmithError, Weights, Workload
+from recsmith.spec import (
+    Model,
+    Objective,
+    Plan,
+    PlanError,
+    Platform,
+    Progress,
+    Record,
+    RecsmithError,
+    Weights,
+    Workload,
+)
 from recsmith.spec.platform import Page
 from recsmith.strategies import STRATEGIES
 
@@ -153,7 +166,8 @@ def _plans(
     objective = Objective((workload,))
     problem, strategies = api.problem(shape.model, machine, objective), api.strategies()
     names = [PREDICTED, "symmetric", "greedy", "ilp", *(["fused"] if options.fuse != "none" else [])]
-    found = {CHOSEN: ours.settled(shape.model, machine, objective, Weights(tables.tables))}
+    weights = Weights(tables.tables, _dense(options, shape.model))
+    found = {CHOSEN: ours.settled(shape.model, machine, objective, weights)}
     found |= {name: ours.planned(shape.model, machine, objective, name) for name in names}
     for name in STRATEGIES.names():
         try:
@@ -196,7 +210,7 @@ def _measured(
     )
     wanted_BW = expected.output(shape.model, tables.tables, trial[0], joint)
     with ExitStack() as stack:
-        engines = {name: _engine(setup, plan, machine, stack) for name, plan in plans.items()}
+        engines = {name: _engine(options, setup, plan, machine, stack) for name, plan in plans.items()}
         for name, engine in engines.items():
             problem = expected.disagreement(engine.output(engine.call(trial[0])), wanted_BW)
             if problem:
@@ -207,10 +221,14 @@ def _measured(
         return turns.seconds, turns.placement
 
 
-def _engine(setup: Setup, plan: Plan, machine: Platform, stack: ExitStack) -> Engine:
-    dense = {} if setup.joint is None else dlrm.parameters(setup.model)
-    executable = ours.bound(setup.model, plan, Weights(setup.tables, dense), machine)
+def _engine(options: RegretOptions, setup: Setup, plan: Plan, machine: Platform, stack: ExitStack) -> Engine:
+    executable = ours.bound(setup.model, plan, Weights(setup.tables, _dense(options, setup.model)), machine)
     stack.callback(executable.close)
     if setup.joint is None:
         return ours.Ours(setup, executable)
     return ours_joined.Joined(setup, ours.Bound(plan, machine, executable, str(executable.isa)))
+
+
+def _dense(options: RegretOptions, model: Model) -> dict[str, NDArray[np.float32]]:
+    """Parameters of the MLPs around the interaction; none where only look-ups are timed."""
+    return {} if options.fuse == "none" else dlrm.parameters(model)
