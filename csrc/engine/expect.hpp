@@ -10,7 +10,8 @@ namespace recsmith::engine {
 // Ids checked at a time: few enough to stay in the first cache until they are looked up.
 inline constexpr std::int64_t checked_ids = 512;
 // Of long bags more: what a block takes apart from its ids is paid once for so many bags. 2048 samples of 150 ids in
-// three bags, all rows near, 2 threads: blocks of 8 bags 186 us, 32 147, 96 143, 256 147 (AMD EPYC 26/2/1, 2026-11-21).
+// three bags, all rows near, 2 threads, medians of two runs in turns: 182 and 190 us with blocks of 10 bags, 146 and 151
+// with 32; 137 to 143 with 96 and 145 to 150 with 256 (AMD EPYC 26/2/1, 2026-11-21).
 inline constexpr std::int64_t fewest_bags = 96;
 
 // Ids in a bag, on average. Only a guide, since the offsets have not been checked yet.

@@ -13,8 +13,7 @@ from torch_double import TorchDouble  # noqa: E402
 
 from recsmith.cli.app import main  # noqa: E402
 from recsmith.executor.cuda import compile as module  # noqa: E402
-from recsmith.spec import Feature, Interaction, Mlp, Model, Table  # noqa: E402
-from recsmith.testing.torch_dlrm import TorchDlrm  # noqa: E402
+from recsmith.testing.torch_dlrm import TorchDlrm, tiny  # noqa: E402
 
 ROWS = (50, 3, 1000)
 
@@ -41,18 +40,8 @@ def emulated_gpu(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, capsys):
-    tables = tuple(Table(f"t{i}", rows, 8) for i, rows in enumerate(ROWS))
-    shape = Model(
-        "tiny",
-        tables,
-        tuple(Feature(table.name, table.name) for table in tables),
-        dense_inputs=4,
-        bottom=Mlp((4, 8), ("relu",), "bottom"),
-        interaction=Interaction("dot"),
-        top=Mlp((8 + 6, 1), ("sigmoid",), "top"),
-    )
     torch.manual_seed(0)
-    torch.save({"state_dict": TorchDlrm(shape).state_dict()}, tmp_path / "tiny.pt")
+    torch.save({"state_dict": TorchDlrm(tiny(ROWS)).state_dict()}, tmp_path / "tiny.pt")
     draw = np.random.default_rng(0)
     ids = {f"C{i + 1}": draw.integers(0, rows, 50) for i, rows in enumerate(ROWS)}
     np.savez(tmp_path / "rows.npz", **ids, dense=draw.normal(size=(50, 4)).astype(np.float32))

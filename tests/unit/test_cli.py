@@ -33,22 +33,11 @@ def recsmith(capsys, *words):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint, rows to score, and the artifact made from the checkpoint."""
-    from recsmith.spec import Feature, Interaction, Mlp, Model, Table
-    from recsmith.testing.torch_dlrm import TorchDlrm
+    from recsmith.testing.torch_dlrm import TorchDlrm, tiny
 
     at = tmp_path_factory.mktemp("cli")
-    tables = tuple(Table(f"t{i}", rows, 8) for i, rows in enumerate(ROWS))
-    shape = Model(
-        "tiny",
-        tables,
-        tuple(Feature(table.name, table.name) for table in tables),
-        dense_inputs=4,
-        bottom=Mlp((4, 8), ("relu",), "bottom"),
-        interaction=Interaction("dot"),
-        top=Mlp((8 + 6, 1), ("sigmoid",), "top"),
-    )
     torch.manual_seed(0)
-    torch.save({"state_dict": TorchDlrm(shape).state_dict()}, at / "tiny.pt")
+    torch.save({"state_dict": TorchDlrm(tiny(ROWS)).state_dict()}, at / "tiny.pt")
     draw = np.random.default_rng(0)
     ids = {f"C{i + 1}": draw.integers(0, rows, 300) for i, rows in enumerate(ROWS)}
     np.savez(at / "rows.npz", **ids, dense=draw.normal(size=(300, 4)).astype(np.float32))

@@ -20,7 +20,7 @@ from recsmith.spec import Jagged, Progress, Record, RecsmithError, Weights
 from . import dlrm, expected, process, records, rival, rounds
 from .engine import Engine
 from .layer_engines import Layered, engines, torch_threads
-from .lookup import begin, drawn, pool_for
+from .lookup import begin, drawn, samplers_of
 from .options import LookupOptions
 from .peers import PEERS
 from .result import OURS, described, engine_case
@@ -87,12 +87,7 @@ def run_layer_bench(options: LookupOptions, max_bytes: int, progress: Progress |
         _admit_peers(bench, check, stack, progress)
         # Not before: what is bound now may use every processor.
         pins = stack.enter_context(process.Pins(options.threads))
-        trials = rounds.Pool(trial)
-        calls = {
-            name: rounds.calls_per_sample(engine, trials, options.sample_s) for name, engine in bench.engines.items()
-        }
-        pool = rounds.Pool(pool_for(bench, calls, progress))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
+        pool, samplers = samplers_of(bench, trial, progress)
         spent = rounds.interleaved(samplers, options.rounds, progress, pins.apply)
         folded = ours[0].executable
         run = records.Run(

@@ -48,14 +48,9 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
         _admit_ours(bench, trial, stack)
         _admit_peers(bench, trial, stack, progress)
         pins = stack.enter_context(process.Pins(options.threads))
-        pool_of = rounds.Pool(trial)
-        calls = {
-            name: rounds.calls_per_sample(engine, pool_of, options.sample_s) for name, engine in bench.engines.items()
-        }
-        pool = rounds.Pool(pool_for(bench, calls, progress))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
+        pool, samplers = samplers_of(bench, trial, progress)
         pointers = PointerList(bench.setup, trial)
-        both: dict[str, Callable[[], float]] = {**samplers, _BOUND: pointers.sampler(pool, calls[OURS])}
+        both: dict[str, Callable[[], float]] = {**samplers, _BOUND: pointers.sampler(pool, samplers[OURS].calls)}
         seconds = rounds.interleaved(both, options.rounds, progress, pins.apply)
         bound = pointers.bound(seconds.pop(_BOUND))
     run = records.Run(records.commit(), records.now(), bench.platform.machine, options.threads, str(pins), allocator)
@@ -172,7 +167,23 @@ def _admit(bench: Bench, engine: Engine, trial: list[Jagged]) -> str:
     return ""
 
 
-def pool_for(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
+def samplers_of(
+    bench: Bench, trial: list[Jagged], progress: Progress | None
+) -> tuple[rounds.Pool, dict[str, rounds.Sampler]]:
+    """What times each engine of the bench, and the batches that they take in turns.
+
+    Args:
+        trial: batches to find out with how long a call takes.
+    """
+    pool = rounds.Pool(trial)
+    calls = {
+        name: rounds.calls_per_sample(engine, pool, bench.options.sample_s) for name, engine in bench.engines.items()
+    }
+    pool = rounds.Pool(_pool_for(bench, calls, progress))
+    return pool, {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in bench.engines.items()}
+
+
+def _pool_for(bench: Bench, calls: dict[str, int], progress: Progress | None) -> list[Jagged]:
     """Enough batches that none repeats, or that they have left the caches when they do."""
     needed = rounds.batches_needed({**calls, _BOUND: calls[OURS]}, bench.options.rounds)
     if bench.options.batch == 1:

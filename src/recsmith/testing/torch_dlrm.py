@@ -9,9 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recsmith.spec import Batch, Interaction, Jagged, Mlp, Model, Pooling, RecsmithError
+from recsmith.spec import Batch, Feature, Interaction, Jagged, Mlp, Model, Pooling, RecsmithError, Table
 
 _ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "none": nn.Identity}
+
+
+def tiny(rows: Sequence[int]) -> Model:
+    """A DLRM of 8 columns with one table for each number of rows, 4 dense inputs and one layer a side."""
+    tables = tuple(Table(f"t{i}", count, 8) for i, count in enumerate(rows))
+    vectors = 1 + len(rows)
+    return Model(
+        "tiny",
+        tables,
+        tuple(Feature(table.name, table.name) for table in tables),
+        dense_inputs=4,
+        bottom=Mlp((4, 8), ("relu",), "bottom"),
+        interaction=Interaction("dot"),
+        top=Mlp((8 + vectors * (vectors - 1) // 2, 1), ("sigmoid",), "top"),
+    )
 
 
 class TorchDlrm(nn.Module):

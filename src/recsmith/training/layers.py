@@ -5,6 +5,7 @@ Computed rows are computed once for each distinct id of a batch. Legend: L ids, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ class StoredRows(nn.Module):
         return {"rows": _array(self.weight)}
 
 
-class ComputedRows(nn.Module):
+class ComputedRows(nn.Module, ABC):
     """Rows that are computed from ids.
 
     Attributes:
@@ -53,13 +54,13 @@ class ComputedRows(nn.Module):
 
     any_rows = True
 
+    @abstractmethod
     def rows(self, ids_U: Tensor) -> Tensor:
         """[U, E] the rows of these ids."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The parameters as `Weights` keep them."""
-        raise NotImplementedError
 
     def forward(self, ids_L: Tensor, starts_B: Tensor, pooling: str) -> Tensor:
         """[B, E] pooled rows of bags that start at `starts_B`."""
