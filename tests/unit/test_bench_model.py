@@ -170,6 +170,7 @@ def test_a_first_layer_is_timed_folded_and_not():
     assert record.ratio_to_best_peer == pytest.approx(times[record.best_peer] / times["recsmith"])
     assert record.ratio_to_torch >= record.ratio_to_best_peer and "onednn" not in record.best_torch
     assert record.ratio_to_unfolded == pytest.approx(times["recsmith[unfolded]"] / times["recsmith"])
+    assert "0" in record.rehearsed_s
     assert min(record.rehearsed_s, key=record.rehearsed_s.get) == str(len(record.folded))
     assert type(record).from_json(record.to_json()) == record
 

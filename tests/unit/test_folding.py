@@ -8,11 +8,30 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith import api
+from recsmith.calibration import folding
+from recsmith.executor import compile_folded
 from recsmith.executor.folded import split
-from recsmith.executor.folding import foldable, folded_bytes
 from recsmith.planner.folding import choices
 from recsmith.reference import forward, joined, lookup, mlp
-from recsmith.spec import Access, Batch, IdMap, IdRangeError, InputError, Jagged, Mlp, PlanError, Weights, Workload
+from recsmith.representations import seen
+from recsmith.representations.folding import candidates, foldable
+from recsmith.spec import (
+    Access,
+    Batch,
+    CapacityError,
+    ForeignPlanError,
+    IdMap,
+    IdRangeError,
+    InputError,
+    Jagged,
+    MixedDimension,
+    Mlp,
+    Plan,
+    PlanError,
+    UnavailableError,
+    Weights,
+    Workload,
+)
 from recsmith.testing.joined import joined_case
 from recsmith.testing.machines import cached_machine
 
@@ -38,16 +57,14 @@ def workload(model, batch):
     return Workload("w", batch, tuple(Access(feature.name) for feature in model.features))
 
 
-def bound(case, names, **options):
-    return api.layered(
-        case.model,
-        case.weights,
-        names,
-        workload(case.model, max(1, case.ids.batch)),
-        platform=MACHINE,
-        pages="4k",
-        **options,
-    )
+def planned(model, names, batch=16):
+    plain = api.plan(model, MACHINE, workload(model, batch))
+    return api.fold(model, plain, names, platform=MACHINE)
+
+
+def bound(case, names, pages="4k"):
+    plan = planned(case.model, names, max(1, case.ids.batch))
+    return compile_folded(case.model, plan, case.weights, platform=MACHINE, pages=pages)
 
 
 def near(found, wanted):
@@ -122,27 +139,102 @@ def test_wrong_input_is_refused():
 
 def test_what_cannot_be_folded():
     case, _ = world(0, batch=2)
-    for names, problem in (
-        (["f0", "nobody"], "feature 'nobody' cannot be"),
-        ([f.name for f in case.model.features], "all features cannot be"),
+    names = [feature.name for feature in case.model.features]
+    for some, problem in ((["f0", "nobody"], "'nobody' cannot be folded"), (names, r"all features .* would be folded")):
+        with pytest.raises(PlanError, match=problem):
+            planned(case.model, some)
+    dot, computed = joined_case(0).case.model, replace(case.model.tables[1], computed=MixedDimension())
+    for model, problem in (
+        (dot, r"joins vectors by dot, .* without --fold"),
+        (world(0, first="sigmoid")[0].model, "has a sigmoid behind its first top layer"),
+        (replace(case.model, top=None), "has no interaction and top MLP"),
+        (
+            replace(case.model, tables=(case.model.tables[0], computed, *case.model.tables[2:])),
+            "convert DIR --to table",
+        ),
     ):
         with pytest.raises(PlanError, match=problem):
-            bound(case, names)
-    dot = joined_case(0).case
-    assert foldable(dot.model) == () and foldable(world(0, first="sigmoid")[0].model) == ()
-    with pytest.raises(PlanError, match="nothing can be folded"):
-        bound(dot, [])
+            foldable(model)
 
 
-def test_a_rehearsal_times_sets_of_the_smallest_features_and_none():
+def test_a_folded_plan_is_a_file_and_serves_its_own_model_only():
+    case, dense = world(1, batch=9, one_hot=True)
+    plan = planned(case.model, ["f1", "f3"])
+    assert Plan.from_json(plan.to_json()) == plan and plan.fold.features == ("f1", "f3")
+    (rest, own), (sums, added) = seen(case.model, plan)
+    assert [f.name for f in rest.features] == ["f0", "f2", "f4"] and own.fold is None and added == plan.fold.sums
+    assert [table.dim for table in sums.tables] == [20, 20] and [f.name for f in sums.features] == ["f1", "f3"]
+    with api.compile(case.model, plan, case.weights, platform=MACHINE, pages="4k") as executable:
+        pooled, _ = lookup(case.model, case.weights, case.ids)
+        near(executable.run(Batch(case.ids, dense)).values, forward(case.model, case.weights, dense, pooled))
+        assert executable.folded_bytes >= sums.nbytes
+        with pytest.raises(UnavailableError, match="without folded features"):
+            executable.lookup(case.ids)
+    other = replace(case.model, top=Mlp((case.model.top.widths[0], 4, 1), ("relu", "relu"), "top"))
+    with pytest.raises(ForeignPlanError, match="made for model"):
+        api.compile(other, plan, case.weights, platform=MACHINE)
+
+
+def test_nothing_to_fold_leaves_the_plan_as_it_is():
+    case, _ = world(1)
+    plan = planned(case.model, [])
+    assert plan.fold is None and plan == api.plan(case.model, MACHINE, workload(case.model, 16))
+
+
+def rehearsed(case, faster, monkeypatch, **options):
+    """The plan when folding as many features as `faster` says makes predictions take so much of their time."""
+
+    def trial(plain, folded, model, objective, platform):
+        share = faster.get(len(folded.names), 2.0)
+        return folding.Trial(1e-3, share * 1e-3, share < 0.97)
+
+    monkeypatch.setattr(folding, "trial", trial)
+    plan = api.plan(case.model, MACHINE, workload(case.model, 64))
+    return plan, api.rehearse_fold(case.model, plan, case.weights, platform=MACHINE, **options)
+
+
+def test_the_fastest_set_is_taken_and_said(monkeypatch):
     case, _ = world(0, batch=64, one_hot=True, widths=(8, 1))
-    sizes = {feature.name: folded_bytes(case.model, feature) for feature in case.model.features}
-    found = api.fold(
-        case.model, case.weights, workload(case.model, 64), platform=MACHINE, max_bytes=sum(sizes.values())
+    sizes = candidates(case.model)
+    assert len(sizes) == len(case.model.features) - 1
+    plan, made = rehearsed(case, {len(sizes): 0.5}, monkeypatch, max_bytes=sum(sizes.values()))
+    assert set(made.fold.features) == set(sizes) and made.model == plan.model and made.objective == plan.objective
+    assert "4 of 5 features are folded" in made.notes[-1] and "500.0 us, none 1000.0 us" in made.notes[-1]
+
+
+def test_nothing_is_folded_where_that_is_no_faster(monkeypatch):
+    case, _ = world(0, batch=64, one_hot=True, widths=(8, 1))
+    plan, made = rehearsed(case, {4: 0.99}, monkeypatch, max_bytes=1 << 30)
+    assert made.fold is None and made.buckets == plan.buckets
+    assert "No feature is folded" in made.notes[-1] and "4 folded 990.0 us, none 1000.0 us" in made.notes[-1]
+
+
+def test_a_limit_below_the_smallest_feature_is_refused(monkeypatch):
+    case, _ = world(0, widths=(8, 1))
+    with pytest.raises(CapacityError, match=r"1 bytes were allowed .* Allow more bytes"):
+        rehearsed(case, {}, monkeypatch, max_bytes=1)
+
+
+def test_folded_rows_have_to_fit_beside_the_other_tables(monkeypatch):
+    case, _ = world(0, widths=(8, 1))
+    plan = api.plan(case.model, MACHINE, workload(case.model, 16))
+    small = replace(
+        MACHINE,
+        memories=tuple(replace(m, capacity_bytes=500) if m.kind == "ram" else m for m in MACHINE.memories),
     )
-    assert set(found.seconds) == {0, 4} and len(found.names) in found.seconds
-    assert found.seconds[len(found.names)] == min(found.seconds.values())
-    assert max(sizes, key=sizes.get) not in found.names
+    with pytest.raises(CapacityError, match=r"folded rows need .* bytes beside"):
+        api.fold(case.model, plan, ["f0", "f1"], platform=small)
+    monkeypatch.setattr("recsmith.executor.memory.free_bytes", lambda: 1 << 20)
+    with pytest.raises(CapacityError, match="recsmith plan --fold"):
+        bound(case, ["f1"], pages="borrow")
+
+
+def test_a_rehearsal_times_whole_predictions():
+    """Really, if only for a moment: folding all but one feature of a wide layer is timed beside folding none."""
+    case, _ = world(0, batch=64, one_hot=True, widths=(8, 1))
+    plan = api.plan(case.model, MACHINE, workload(case.model, 64))
+    made = api.rehearse_fold(case.model, plan, case.weights, platform=MACHINE, max_bytes=1 << 30)
+    assert "folded" in made.notes[-1] and (made.fold is None) == made.notes[-1].startswith("No feature")
 
 
 def test_choices_stop_at_each_memory():

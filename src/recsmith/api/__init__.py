@@ -8,7 +8,7 @@ from .evaluating import Evaluated, evaluate
 from .explored import Explored
 from .exploring import explore
 from .finishing import servings_within
-from .folding import Folding, fold, layered
+from .folding import fold, rehearse_fold
 from .optimizing import optimize
 from .predicting import PredictSummary, predict
 from .training import TrainSummary, train
@@ -20,7 +20,6 @@ __all__ = [
     "ConvertedTable",
     "Evaluated",
     "Explored",
-    "Folding",
     "PredictSummary",
     "TrainSummary",
     "Verified",
@@ -30,7 +29,6 @@ __all__ = [
     "evaluate",
     "explore",
     "fold",
-    "layered",
     "load",
     "measure",
     "optimize",
@@ -39,6 +37,7 @@ __all__ = [
     "predict",
     "problem",
     "rehearse",
+    "rehearse_fold",
     "servings_within",
     "strategies",
     "train",

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from recsmith.cost import COSTS
 from recsmith.planner import PLANNERS
 from recsmith.platforms import load as open_platform
-from recsmith.representations import beside_name, lower, served, servings
+from recsmith.representations import beside_name, lower, seen, served, servings
 from recsmith.spec import (
     Executable,
     Model,
@@ -85,12 +85,8 @@ def measure(platform: Platform | None = None, **options: Any) -> Platform:
 
 def problem(model: Model, platform: Platform, workloads: Workload | Objective | Iterable[Workload]) -> Problem:
     """What a planner is asked: every feature as its representation lowers it, looked up as the workloads say."""
-    if isinstance(workloads, Workload):
-        workloads = Objective((workloads,))
-    elif not isinstance(workloads, Objective):
-        workloads = Objective(tuple(workloads))
     ops = tuple(op for feature in model.features for op in lower(feature, model))
-    return Problem(model, ops, workloads, platform)
+    return Problem(model, ops, Objective.of(workloads), platform)
 
 
 def strategies(names: Sequence[str] | None = None) -> dict[str, Strategy]:
@@ -145,7 +141,7 @@ def rehearse(
     """`plan` with the fastest of its finalists, timed here with the model's own tables; takes a second or two.
 
     Finalists differ from the plan, and from each other, in whether and how vectors are written before they are joined,
-    and whether all cores take part.
+    and whether all cores take part. Of a plan that folds features, what is not folded is timed.
 
     Args:
         plan: made for this machine.
@@ -162,29 +158,27 @@ def rehearse(
 
     if model.computes:
         raise PlanError("rehearse", f"model '{model.name}' computes some of its rows", "Plan it without a rehearsal.")
-    asked = problem(model, platform or open_platform("cpu"), plan.objective)
-    allowed = strategies(allow)
-    made = rehearsed(plan, Pricer(asked, allowed, COSTS["fitted"]()), weights, bind, progress)
+    here, allowed = platform or open_platform("cpu"), strategies(allow)
+    part, own = seen(model, plan)[0]
+    asked = problem(part, here, own.objective)
+    made = rehearsed(own, Pricer(asked, allowed, COSTS["fitted"]()), weights, bind, progress)
     check(made, asked, allowed)
-    return made
+    return replace(plan, buckets=made.buckets, notes=made.notes, predicted=made.predicted)
 
 
 def _both(model: Model, workloads: Workload | Objective | Iterable[Workload]) -> Objective:
     """The workloads as an objective in which second vectors are asked for as often as first ones."""
-    if isinstance(workloads, Workload):
-        workloads = Objective((workloads,))
-    elif not isinstance(workloads, Objective):
-        workloads = Objective(tuple(workloads))
+    asked = Objective.of(workloads)
     twofold = [feature for feature in model.features if feature.beside is not None]
     if not twofold:
-        return workloads
+        return asked
 
     def extended(workload: Workload) -> Workload:
         by_feature = {access.feature: access for access in workload.accesses}
         added = [replace(by_feature[f.name], feature=beside_name(f)) for f in twofold if f.name in by_feature]
         return replace(workload, accesses=(*workload.accesses, *added))
 
-    return replace(workloads, workloads=tuple(map(extended, workloads.workloads)))
+    return replace(asked, workloads=tuple(map(extended, asked.workloads)))
 
 
 def compile(
@@ -200,8 +194,9 @@ def compile(
     Args:
         platform: this machine; probed when None.
         options: `isa`, `pages`, `allow_foreign`, `dense`, `progress`; see `recsmith.executor.compile`. For computed
-            tables also `profile`; see `recsmith.executor.compile_computed`. On a GPU `device_bytes`, `allow_foreign`,
-            `progress`; see `recsmith.executor.cuda.compile`.
+            tables also `profile`; see `recsmith.executor.compile_computed`. For folded features no `dense`; see
+            `recsmith.executor.compile_folded`. On a GPU `device_bytes`, `allow_foreign`, `progress`; see
+            `recsmith.executor.cuda.compile`.
 
     Raises:
         ForeignPlanError: the plan belongs to another model or machine.
@@ -209,9 +204,11 @@ def compile(
         CapacityError: the tables do not fit in memory; says how many bytes they need.
         UnavailableError: a forced instruction set does not exist here.
     """
-    from recsmith.executor import EXECUTORS, compile_computed
+    from recsmith.executor import EXECUTORS, compile_computed, compile_folded
 
     here = platform or open_platform("cpu")
+    if plan.fold is not None:
+        return compile_folded(model, plan, weights, platform=here, **options)
     if model.computes and here.kind == "cpu":
         return compile_computed(model, plan, weights, platform=here, **options)
     executable: Executable = EXECUTORS[here.kind](model, plan, weights, platform=here, **options)

@@ -31,7 +31,7 @@ def servings_within(
         CapacityError: they do not fit.
         UnavailableError: the platform does not say how fast its cores compute.
     """
-    asked = workloads if isinstance(workloads, Objective) else Objective(_several(workloads))
+    asked = Objective.of(workloads)
     computing = Computing(platform)
     stored = sum(table.nbytes for table in model.tables if table.computed is None)
     options = {
@@ -40,10 +40,6 @@ def servings_within(
         if table.computed is not None
     }
     return tuple(option.serving for option in choose(options, memory_bytes - stored))
-
-
-def _several(workloads: Workload | Iterable[Workload]) -> tuple[Workload, ...]:
-    return (workloads,) if isinstance(workloads, Workload) else tuple(workloads)
 
 
 def _ways(table: Table, precision: Literal["fp32", "bf16"]) -> list[Serving]:

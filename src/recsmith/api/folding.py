@@ -1,136 +1,98 @@
-"""Folding the first top layer into rows: which features, and the executable."""
+"""Folding the first top layer into rows: by name, or as far as timing shows that it pays."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
-import numpy as np
 from msgspec.structs import replace
 
-from recsmith.planner.folding import choices
-from recsmith.spec import Jagged, Model, Objective, Platform, Progress, Weights, Workload
+from recsmith.planner.folding import check_room, choices
+from recsmith.representations.folding import candidates, cut
+from recsmith.spec import CapacityError, Fold, Model, Plan, Platform, Progress, Weights
 
-from .compose import plan, rehearse
+from .compose import compile, plan
 from .compose import platform as open_platform
 
-if TYPE_CHECKING:
-    from recsmith.executor.folded import FoldedExecutable
-    from recsmith.executor.memory import Pages
 
-_ROUNDS = 7
+def fold(model: Model, made: Plan, names: Collection[str], *, platform: Platform | None = None, **options: Any) -> Plan:
+    """`made` with the features called `names` folded into the top MLP's first layer, the others planned anew.
 
+    When the plan is bound, the rows of these features are multiplied with their columns of the layer; a look-up then
+    reads one longer row of float32 instead of a row that is multiplied each time.
 
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """What was timed, and what was fastest.
+    Args:
+        platform: what `made` was made for; probed when None.
+        options: `planner`, `allow`, `cost`, as of `plan`.
 
-    Attributes:
-        names: features to fold; none where that was slower.
-        seconds: of a call from ids to the first layer's output, by number of folded features.
+    Raises:
+        PlanError: the model's first layer is no sum over features, or one of them cannot be folded.
+        CapacityError: the tables and the folded rows do not fit in memory together.
     """
+    here = platform or open_platform("cpu")
+    parts = cut(model, names)
+    if parts.sums is None:
+        return made
+    check_room(parts.rest.nbytes, parts.sums.nbytes, here)
+    stays, goes = (tuple(f.name for f in part.features) for part in (parts.rest, parts.sums))
+    rest = plan(parts.rest, here, made.objective.among(stays), **options)
+    sums = plan(parts.sums, here, made.objective.among(goes), **{**options, "planner": "fused"})
+    return replace(
+        rest, problem=made.problem, model=made.model, objective=made.objective, fold=Fold(goes, parts.sums.nbytes, sums)
+    )
 
-    names: tuple[str, ...]
-    seconds: dict[int, float]
 
-
-def fold(
+def rehearse_fold(
     model: Model,
+    made: Plan,
     weights: Weights,
-    workloads: Workload | Objective | Iterable[Workload],
     *,
-    platform: Platform | None = None,
     max_bytes: int,
-    progress: Progress | None = None,
-) -> Folding:
-    """The features of a concatenating model whose rows are best stored multiplied with the top MLP's first layer.
-
-    A few sets of features are bound and timed with the model's own tables where they are, and none.
-
-    Args:
-        max_bytes: that folded rows may take, all together.
-
-    Raises:
-        PlanError: the model's first layer cannot be folded.
-    """
-    from recsmith.calibration.turns import Turns
-    from recsmith.calibration.whole import batches_from_far
-    from recsmith.executor.folding import foldable, folded_bytes
-
-    here = platform or open_platform("cpu")
-    asked = _objective(workloads)
-    nbytes = {feature.name: folded_bytes(model, feature) for feature in foldable(model)}
-    if len(nbytes) == len(model.features):
-        del nbytes[max(nbytes, key=lambda name: nbytes[name])]
-    sets: list[tuple[str, ...]] = [(), *choices(nbytes, here, max_bytes)]
-    largest = max(asked.workloads, key=lambda workload: workload.batch)
-    dim = 0 if model.bottom is None else model.bottom.widths[-1]
-    bottom_BE = np.random.default_rng(0).random((largest.batch, dim), dtype=np.float32) if dim else None
-    pool, seconds = batches_from_far(model, largest), {}
-
-    def serve(executable: Any, ids: Jagged) -> None:
-        executable.first_layer(ids, bottom_BE)
-
-    for at, names in enumerate(sets):
-        if progress:
-            progress("timing folded features", at, len(sets))
-        # One after the other: all of them together would take several times the memory.
-        with layered(model, weights, names, asked, platform=here, pages="borrow") as executable:
-            turns = Turns([executable], pool, serve)  # type: ignore[list-item]
-            turns.go(_ROUNDS)
-        seconds[len(names)] = median(turns.spent[0])
-    best = min(sets, key=lambda names: seconds[len(names)])
-    return Folding(best, seconds)
-
-
-def layered(
-    model: Model,
-    weights: Weights,
-    names: Collection[str],
-    workloads: Workload | Objective | Iterable[Workload],
-    *,
     platform: Platform | None = None,
-    pages: Pages = "huge",
-    rehearsed: bool = False,
+    progress: Progress | None = None,
     **options: Any,
-) -> FoldedExecutable:
-    """An executable that goes on through the top MLP's first layer, with the features called `names` folded into it.
+) -> Plan:
+    """`made`, or the plan with features folded that predicts fastest, timed here; says which, and why.
+
+    Sets of the features with the fewest bytes are bound one after the other and take turns with `made`. A set is
+    taken only where whole predictions are faster by more than chance.
 
     Args:
-        pages: as of `recsmith.executor.compile`; folded rows are copied to huge pages unless it is "4k".
-        rehearsed: time ways of writing what is not folded, as `rehearse` does.
-        options: `isa`, `progress`; see `recsmith.executor.compile`.
+        made: made for this machine; folds nothing.
+        max_bytes: that all folded rows together may take; less where memory has less room beside the tables.
+        platform: what `made` was made for; probed when None.
+        options: `planner`, `allow`, `cost`, as of `plan`.
 
     Raises:
-        PlanError: a feature cannot be folded.
-        CapacityError: folded rows do not fit in memory.
+        PlanError: the model's first layer is no sum over features.
+        ForeignPlanError: the plan belongs to another model or machine.
+        CapacityError: `max_bytes` is less than what the smallest feature needs, or memory is.
     """
-    from recsmith.executor.folded import compile_folded
-    from recsmith.executor.folding import fold as cut
+    from recsmith.calibration.folding import note, trial
+    from recsmith.executor.memory import free_bytes
 
     here = platform or open_platform("cpu")
-    asked = _objective(workloads)
-    folded = cut(model, weights, names)
-    rest = plan(folded.rest, here, _of(asked, folded.rest))
-    if rehearsed:
-        rest = rehearse(folded.rest, rest, folded.rest_weights, platform=here)
-    sums = None if folded.sums is None else plan(folded.sums, here, _of(asked, folded.sums), planner="fused")
-    return compile_folded(model, folded, rest, sums, platform=here, pages=pages, **options)
-
-
-def _objective(workloads: Workload | Objective | Iterable[Workload]) -> Objective:
-    if isinstance(workloads, Objective):
-        return workloads
-    return Objective((workloads,) if isinstance(workloads, Workload) else tuple(workloads))
-
-
-def _of(objective: Objective, model: Model) -> Objective:
-    """The objective as far as it concerns `model`'s features."""
-    names = {feature.name for feature in model.features}
-
-    def reduced(workload: Workload) -> Workload:
-        return replace(workload, accesses=tuple(a for a in workload.accesses if a.feature in names))
-
-    return replace(objective, workloads=tuple(map(reduced, objective.workloads)))
+    nbytes = candidates(model)
+    room = min(here.main_bytes, free_bytes()) - model.nbytes
+    sets = choices(nbytes, here, min(max_bytes, room))
+    if not sets:
+        raise CapacityError(
+            "fold",
+            f"{max_bytes:,} bytes were allowed and memory has room for {max(room, 0):,}; the smallest feature needs "
+            f"{min(nbytes.values(), default=0):,} when folded",
+            "Allow more bytes, free memory, or do not fold.",
+        )
+    plans = {len(names): fold(model, made, names, platform=here, **options) for names in sets}
+    trials = {}
+    with compile(model, made, weights, platform=here, pages="borrow") as plain:
+        for done, (count, each) in enumerate(plans.items()):
+            if progress:
+                progress("timing folded features", done, len(plans))
+            # One after the other: all of them together would take several times the memory.
+            with compile(model, each, weights, platform=here, pages="borrow") as folded:
+                trials[count] = trial(plain, folded, model, made.objective, here)
+    faster = {count: each for count, each in trials.items() if each.faster}
+    best = min(faster, key=lambda count: faster[count].folded_s / faster[count].plain_s, default=0)
+    taken = plans[best] if best else made
+    said = note(len(model.features), taken.fold.nbytes if taken.fold else 0, best, trials)
+    return replace(taken, notes=(*taken.notes, said))

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Literal
+from statistics import median
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import api
+from recsmith.calibration.turns import Turns
+from recsmith.calibration.whole import batches_from_far
+from recsmith.executor.folded import FoldedExecutable, compile_folded
+from recsmith.planner.folding import choices
 from recsmith.platforms import restrict
+from recsmith.representations.folding import candidates
 from recsmith.spec import Jagged, Progress, Record, RecsmithError, Weights
 
 from . import dlrm, expected, process, records, rival, rounds
@@ -30,6 +36,8 @@ UNFOLDED = "recsmith[unfolded]"
 _TRIAL_BATCHES = 96
 _CHECKED = 2
 _TOLERANCE = 1e-5
+_ROUNDS = 7
+"""Of each set of folded features."""
 
 
 class LayerRecord(Record, frozen=True):
@@ -37,9 +45,9 @@ class LayerRecord(Record, frozen=True):
 
     Attributes:
         outputs: of the layer.
-        folded: features whose rows are stored multiplied with the layer, as a rehearsal chose them.
+        folded: features whose rows are stored multiplied with the layer: of the sets that were timed, the fastest.
         folded_bytes: of those rows, beside the tables.
-        rehearsed_s: number of folded features to the seconds that the rehearsal took for a call.
+        rehearsed_s: number of folded features to the seconds of a call with them, before the engines were timed.
         ratio_to_best_peer: the best rival's median over ours; above 1 we are faster.
         ratio_to_torch: the best rival's with torch's own product.
         ratio_to_unfolded: ours without folded rows over ours.
@@ -101,21 +109,43 @@ def run_layer_bench(options: LookupOptions, max_bytes: int, progress: Progress |
 def _ours(
     bench: Bench, max_bytes: int, stack: ExitStack, progress: Progress | None
 ) -> tuple[list[Layered], dict[int, float]]:
-    """Ours as a rehearsal folds it, and with nothing folded; and what the rehearsal saw."""
-    platform = restrict(bench.platform, bench.options.threads)
-    weights = Weights(bench.tables.tables, dlrm.parameters(bench.shape.model))
+    """Ours with the set of features folded that is fastest, and with none; and the seconds of each set by its size."""
+    model, platform = bench.shape.model, restrict(bench.platform, bench.options.threads)
+    weights = Weights(bench.tables.tables, dlrm.parameters(model))
+    plain = api.plan(model, platform, bench.workload)
+    plans = {0: plain} | {
+        len(names): api.fold(model, plain, names, platform=platform)
+        for names in choices(candidates(model), platform, max_bytes)
+    }
+    seconds = {}
     with torch_threads(bench.options.threads):
-        found = api.fold(
-            bench.shape.model, weights, bench.workload, platform=platform, max_bytes=max_bytes, progress=progress
-        )
+        for at, (count, plan) in enumerate(plans.items()):
+            if progress:
+                progress("timing folded features", at, len(plans))
+            # One after the other: all of them together would take several times the memory.
+            with compile_folded(model, plan, weights, platform=platform, pages="borrow") as executable:
+                seconds[count] = _timed(executable, bench)
+    best = min(seconds, key=lambda count: seconds[count])
     made = []
-    for name, names in ((OURS, found.names), (UNFOLDED, ())):
-        executable = api.layered(
-            bench.shape.model, weights, names, bench.workload, platform=platform, pages="borrow", rehearsed=True
-        )
+    for name, count in ((OURS, best), (UNFOLDED, 0)):
+        plan = api.rehearse(model, plans[count], weights, platform=platform)
+        executable = compile_folded(model, plan, weights, platform=platform, pages="borrow")
         stack.callback(executable.close)
         made.append(Layered(bench.setup, executable, name))
-    return made, found.seconds
+    return made, seconds
+
+
+def _timed(executable: FoldedExecutable, bench: Bench) -> float:
+    """Seconds of a call from ids to the first layer's output."""
+    joint = bench.setup.joint
+    bottom_BE = joint.bottom if joint is not None and joint.dim else None
+
+    def serve(executable: Any, ids: Jagged) -> None:
+        executable.first_layer(ids, bottom_BE)
+
+    turns = Turns([executable], batches_from_far(bench.shape.model, bench.workload), serve)
+    turns.go(_ROUNDS)
+    return median(turns.spent[0])
 
 
 class _Check:

@@ -91,7 +91,7 @@ def _race(executables: Sequence[Executable], problem: Problem, workloads: Sequen
 
     def aims(at: int) -> list[float]:
         rounds = zip(*(each.spent[at] for each in turns.values()), strict=True)
-        return [aim(problem, dict(zip(turns, seconds, strict=True))) for seconds in rounds]
+        return [aim(problem.objective, dict(zip(turns, seconds, strict=True))) for seconds in rounds]
 
     everybody = range(len(executables))
     for each in turns.values():

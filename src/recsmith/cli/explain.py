@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from recsmith.bench.units import show_bytes, show_count, show_seconds
 
@@ -26,6 +27,7 @@ Source = Annotated[Path, typer.Argument(metavar="PLAN", help="Written by `recsmi
 Served = Annotated[
     Path | None, typer.Option("--model", "-m", metavar="DIR", help="Its model: adds bytes, costs and reasons.")
 ]
+_FOLDED = "[bold]Folded into the first top layer[/bold]: longer rows, multiplied beforehand, that are added to the rest"
 
 
 def run(
@@ -51,16 +53,24 @@ def explain(made: Plan, model: Model, machine: Platform) -> Explanation:
     from recsmith import api
     from recsmith.cost import COSTS
     from recsmith.planner.explain import explain as explained
-    from recsmith.representations import served
+    from recsmith.representations import seen
 
-    problem = api.problem(served(model, made.serving), machine, made.objective)
-    return explained(made, problem, api.strategies(), COSTS["fitted"]())
+    parts = [
+        explained(plan, api.problem(part, machine, plan.objective), api.strategies(), COSTS["fitted"]())
+        for part, plan in seen(model, made)
+    ]
+    return replace(parts[0], folded=parts[1]) if len(parts) > 1 else parts[0]
 
 
 def render(console: Console, explained: Explanation) -> None:
     """Draw every range of batches, the predictions and the planner's reasons."""
     for served in explained.batches:
         _batches(console, served, explained.source)
+    if explained.folded is not None:
+        console.print(_FOLDED)
+        for served in explained.folded.batches:
+            _batches(console, served, explained.source)
+        _predictions(console, explained.folded.predicted, ", folded rows")
     _rest(console, explained.predicted, explained.notes, explained.planner, explained.machine)
 
 
@@ -77,6 +87,9 @@ def render_summary(console: Console, made: Plan) -> None:
             f"{owned} on a single core"
         )
     render_servings(console, made.serving)
+    if made.fold is not None:
+        size = show_bytes(made.fold.nbytes)
+        console.print(f"{len(made.fold.features)} features folded into the first top layer, {size} of rows")
     _rest(console, made.predicted, made.notes, made.planner, made.machine)
 
 
@@ -84,6 +97,10 @@ def render_plan(console: Console, made: Plan) -> None:
     """Draw what the plan itself says."""
     for bucket in made.buckets:
         _bucket(console, bucket)
+    if made.fold is not None:
+        console.print(_FOLDED)
+        for bucket in made.fold.sums.buckets:
+            _bucket(console, bucket)
     render_servings(console, made.serving)
     _rest(console, made.predicted, made.notes, made.planner, made.machine)
 
@@ -108,14 +125,18 @@ def _batches(console: Console, served: ServedBatches, source: str) -> None:
 
 
 def _rest(console: Console, predictions: Sequence[Predicted], notes: Sequence[str], planner: str, machine: str) -> None:
+    _predictions(console, predictions)
+    for note in notes:
+        console.print(f"- {note}", markup=False)
+    console.print(f"planner {planner}, for {machine}", markup=False)
+
+
+def _predictions(console: Console, predictions: Sequence[Predicted], of: str = "") -> None:
     for predicted in predictions:
         busy = ", ".join(f"{core} {show_seconds(seconds)}" for core, seconds in predicted.core_seconds.items())
         bound = f"; lower bound {show_seconds(predicted.lower_bound_s)}" if predicted.lower_bound_s else ""
         total = f"{show_seconds(predicted.total.seconds)} ({mark(predicted.total.source)})"
-        console.print(f"[bold]{plain(predicted.workload)}[/bold]: {total}; {busy}{bound}")
-    for note in notes:
-        console.print(f"- {note}", markup=False)
-    console.print(f"planner {planner}, for {machine}", markup=False)
+        console.print(f"[bold]{plain(predicted.workload)}[/bold]{of}: {total}; {busy}{bound}")
 
 
 def _bucket(console: Console, bucket: Bucket) -> None:

@@ -33,7 +33,7 @@ def run(
 ) -> None:
     """Write one self-contained HTML page: tables, cores, predicted beside measured, latency, rivals."""
     from recsmith import api
-    from recsmith.bench.report.assemble import assemble, largest
+    from recsmith.bench.report.assemble import assemble
     from recsmith.bench.report.observe import observe
     from recsmith.bench.report.page import write
     from recsmith.bench.report.saved import open_records
@@ -46,7 +46,7 @@ def run(
     observed = None
     if measure:
         with out.progress() as progress:
-            observed = observe(model, weights, made, machine, largest(made), progress)
+            observed = observe(model, weights, made, machine, progress)
     content = assemble(
         model, made, machine, observed=observed, lookups=saved.lookups, latency=saved.latency, checks=saved.checks
     )

@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from .computed import ComputedExecutable, compile_computed
     from .cpu import CpuExecutable
     from .dense import Dense
+    from .folded import FoldedExecutable, compile_folded
 
-__all__ = ["EXECUTORS", "ComputedExecutable", "CpuExecutable", "Dense", "compile", "compile_computed"]
+__all__ = [
+    "EXECUTORS",
+    "ComputedExecutable",
+    "CpuExecutable",
+    "Dense",
+    "FoldedExecutable",
+    "compile",
+    "compile_computed",
+    "compile_folded",
+]
 
 EXECUTORS = Registry("executor", {"cpu": "recsmith.executor.binding:compile", "cuda": "recsmith.executor.cuda:compile"})
 
@@ -19,8 +29,10 @@ _HOMES = {
     "ComputedExecutable": "computed",
     "CpuExecutable": "cpu",
     "Dense": "dense",
+    "FoldedExecutable": "folded",
     "compile": "binding",
     "compile_computed": "computed",
+    "compile_folded": "folded",
 }
 
 

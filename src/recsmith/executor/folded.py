@@ -1,4 +1,4 @@
-"""A concatenating model whose first top layer is folded into rows where that pays (ours); see `folding`.
+"""A concatenating model whose first top layer is folded into rows (ours); see `representations.folding`.
 
 B samples, O outputs of the layer.
 """
@@ -6,28 +6,34 @@ B samples, O outputs of the layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.representations.folding import Parts, cut, rest_of
 from recsmith.spec import (
     Batch,
     IdRangeError,
     InputError,
     Interacted,
     Jagged,
+    Looked,
     Model,
     Plan,
     Platform,
     Prediction,
+    Problem,
+    Progress,
+    UnavailableError,
+    Weights,
 )
+from recsmith.spec.check import check_origin
 
 from .binding import compile
 from .closing import Closing
 from .cpu import CpuExecutable
 from .dense import dense_inputs
-from .folding import Folded
+from .folding import folded_rows, layer_weights
 from .ids import FeatureIds, parts_of
 from .linear import import_torch
 from .memory import Pages
@@ -36,34 +42,58 @@ from .mlp import MlpLayers
 
 def compile_folded(
     model: Model,
-    folded: Folded,
-    rest: Plan,
-    sums: Plan | None,
+    plan: Plan,
+    weights: Weights,
     *,
     platform: Platform,
+    isa: str = "auto",
     pages: Pages = "huge",
-    **options: Any,
+    allow_foreign: bool = False,
+    progress: Progress | None = None,
 ) -> FoldedExecutable:
-    """An executable of `model` from plans of the two models in `folded`.
+    """An executable of `plan` that multiplies the rows of folded features with the first top layer now.
 
     Args:
-        sums: None where no feature is folded.
-        pages: as of `executor.compile`; folded rows are copied to huge pages unless it is "4k".
-        options: `isa`, `allow_foreign`, `progress`, as of `executor.compile`.
+        plan: of a model that concatenates; it may also fold nothing.
+        pages: as of `executor.compile`; folded rows are on huge pages unless it is "4k".
+        isa, allow_foreign, progress: as of `executor.compile`.
 
     Raises:
-        RecsmithError: as of `executor.compile`.
+        PlanError: a feature cannot be folded.
+        CapacityError: the tables or the folded rows do not fit in memory.
+        ForeignPlanError, UnavailableError, FormatError: as of `executor.compile`.
     """
-    first = compile(folded.rest, rest, folded.rest_weights, platform=platform, pages=pages, **options)
-    if folded.sums is None or sums is None:
-        return FoldedExecutable(model, folded, first, None)
+    check_origin(plan, Problem(model, (), plan.objective, platform), allow_foreign=allow_foreign)
+    names = () if plan.fold is None else plan.fold.features
+    parts = cut(model, names)
+    first = compile(
+        parts.rest,
+        rest_of(plan, parts.rest),
+        weights,
+        platform=platform,
+        isa=isa,
+        pages=pages,
+        allow_foreign=allow_foreign,
+        progress=progress,
+    )
+    if parts.sums is None or plan.fold is None:
+        return FoldedExecutable(model, parts, weights, first)
     try:
         own: Pages = "4k" if pages == "4k" else "huge"
-        second = compile(folded.sums, sums, folded.sums_weights, platform=platform, pages=own, **options)
+        rows = folded_rows(model, parts, weights, plan.fold.sums, platform, own, progress)
+        second = compile(
+            parts.sums,
+            plan.fold.sums,
+            rows,
+            platform=platform,
+            isa=isa,
+            pages="borrow",
+            allow_foreign=allow_foreign,
+        )
     except BaseException:
         first.close()
         raise
-    return FoldedExecutable(model, folded, first, second)
+    return FoldedExecutable(model, parts, weights, first, second)
 
 
 class FoldedExecutable(Closing):
@@ -73,14 +103,23 @@ class FoldedExecutable(Closing):
         names: the features that are folded.
     """
 
-    def __init__(self, model: Model, folded: Folded, rest: CpuExecutable, sums: CpuExecutable | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        parts: Parts,
+        weights: Weights,
+        rest: CpuExecutable,
+        sums: CpuExecutable | None = None,
+    ) -> None:
         self.model = model
-        self.names = () if folded.sums is None else tuple(feature.name for feature in folded.sums.features)
+        self.names = () if parts.sums is None else tuple(feature.name for feature in parts.sums.features)
         self._rest, self._sums = rest, sums
+        self._folded_bytes = 0 if parts.sums is None else parts.sums.nbytes
         self._torch = import_torch()
-        self._bottom = None if model.bottom is None else MlpLayers(model.bottom, folded.rest_weights)
-        self._first = MlpLayers(folded.first, folded.dense)
-        self._after = None if folded.after is None else MlpLayers(folded.after, folded.dense)
+        layers = layer_weights(model, weights, self.names)
+        self._bottom = None if model.bottom is None else MlpLayers(model.bottom, weights)
+        self._first = MlpLayers(parts.first, layers)
+        self._after = None if parts.after is None else MlpLayers(parts.after, layers)
         goes = set(self.names)
         self._stays = [at for at, feature in enumerate(model.features) if feature.name not in goes]
         self._goes = [at for at, feature in enumerate(model.features) if feature.name in goes]
@@ -103,7 +142,19 @@ class FoldedExecutable(Closing):
     @property
     def folded_bytes(self) -> int:
         """Bytes of folded rows."""
-        return 0 if self._sums is None else self._sums.table_bytes
+        return self._folded_bytes
+
+    def lookup(self, ids: Jagged, out: NDArray[np.float32] | None = None) -> Looked:
+        """Not possible: the vectors of folded features are stored no more.
+
+        Raises:
+            UnavailableError: always.
+        """
+        raise UnavailableError(
+            "lookup",
+            f"a plan that folds features of model '{self.model.name}' keeps none of their vectors",
+            "Call run, or compile a plan without folded features.",
+        )
 
     def first_layer(self, ids: Jagged, bottom: NDArray[np.float32] | None) -> Interacted:
         """The first top layer's output [B, O], activation included.

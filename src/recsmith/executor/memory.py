@@ -51,6 +51,24 @@ class TableMemory:
         return int(self.owner.huge_bytes()) if isinstance(self.owner, _native.Arena) else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Memory for a model's tables, to be written to.
+
+    Attributes:
+        arena: what it belongs to.
+        starts: table name to its first byte.
+    """
+
+    arena: Any
+    starts: Mapping[str, int]
+    nbytes: int
+
+    def address(self, table: str) -> int:
+        """Where row 0 of the table lies."""
+        return int(self.arena.address) + self.starts[table]
+
+
 def place_tables(
     model: Model,
     weights: Weights,
@@ -132,6 +150,29 @@ def _copied(
     threads: int,
     progress: Progress | None,
 ) -> TableMemory:
+    room = room_for(model, plan, platform, pages, "Use pages='file' to read the memory map, or a smaller row format.")
+    done = 0
+    for table in model.tables:
+        for count in _copy(room.arena, room.starts[table.name], table, arrays[table.name], threads):
+            done += count
+            if progress is not None:
+                progress("copying tables", done, model.nbytes)
+    placed = {
+        table.name: Placed(room.address(table.name), table.format.stride_bytes(table.dim)) for table in model.tables
+    }
+    return TableMemory(placed, room.arena, room.nbytes)
+
+
+def room_for(model: Model, plan: Plan, platform: Platform, pages: Pages, remedy: str) -> Room:
+    """Memory for the model's tables, each on the node of the cores that `plan` lets serve it.
+
+    Args:
+        pages: `huge` or `4k`.
+        remedy: what the reader of the error can do.
+
+    Raises:
+        CapacityError: there is not as much.
+    """
     starts, needed = {}, 0
     for table in model.tables:
         starts[table.name] = needed
@@ -141,24 +182,15 @@ def _copied(
         raise CapacityError(
             "compile",
             f"model '{model.name}' needs {needed:,} bytes of memory for its tables; {max(free, 0):,} are free",
-            "Use pages='file' to read them from the memory map, or a smaller row format.",
+            remedy,
         )
     # The reserve beyond the last row lets kernels read whole vectors.
     arena = _native.Arena(needed + _LINE_BYTES, huge=pages == "huge")
     nodes = _nodes(plan, platform)
-    done = 0
     for table in model.tables:
         if table.name in nodes:
             arena.place(starts[table.name], table.nbytes, nodes[table.name])
-        for count in _copy(arena, starts[table.name], table, arrays[table.name], threads):
-            done += count
-            if progress is not None:
-                progress("copying tables", done, model.nbytes)
-    placed = {
-        table.name: Placed(arena.address + starts[table.name], table.format.stride_bytes(table.dim))
-        for table in model.tables
-    }
-    return TableMemory(placed, arena, needed)
+    return Room(arena, starts, needed)
 
 
 def _copy(arena: Any, start: int, table: Table, array: NDArray[np.generic], threads: int) -> Any:

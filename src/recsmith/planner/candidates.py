@@ -222,7 +222,7 @@ def _seconds(
             for at, (candidate, estimates) in enumerate(zip(group, pricer.loads(works).values(), strict=True)):
                 own = estimates[: 1 if candidate.shards == 1 else 2]
                 found[start + at][workload.name] = sum(estimate.seconds for estimate in own)
-    return [aim(pricer.problem, seconds) for seconds in found]
+    return [aim(pricer.problem.objective, seconds) for seconds in found]
 
 
 def _typical(pricer: Pricer, workload: Workload) -> dict[str, Work]:

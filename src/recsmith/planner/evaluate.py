@@ -16,6 +16,7 @@ from recsmith.spec import (
     CostModel,
     Estimate,
     Interval,
+    Objective,
     Placement,
     Plan,
     Predicted,
@@ -161,7 +162,7 @@ class Pricer:
 
     def seconds(self, bucket: Bucket, workloads: Sequence[Workload]) -> float:
         """The objective's aim over `workloads`, all served by `bucket`."""
-        return aim(self.problem, {w.name: self.price(bucket, w).total.seconds for w in workloads})
+        return aim(self.problem.objective, {w.name: self.price(bucket, w).total.seconds for w in workloads})
 
     def _stage(self, stage: Stage, workload: Workload) -> list[dict[str, Load]]:
         """The stage's look-ups and, when there are partial sums, the step after the barrier that adds them."""
@@ -236,9 +237,8 @@ def evaluate(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], c
     return msgspec.structs.replace(plan, predicted=predict(plan, pricer, bounds))
 
 
-def aim(problem: Problem, seconds: Mapping[str, float]) -> float:
-    """Seconds by workload name made one number, as the problem's objective asks."""
-    objective = problem.objective
+def aim(objective: Objective, seconds: Mapping[str, float]) -> float:
+    """Seconds by workload name made one number, as the objective asks."""
     if objective.aim == "worst":
         return max(seconds.values())
     weights = objective.weights or (1.0,) * len(objective.workloads)

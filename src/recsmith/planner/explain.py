@@ -89,6 +89,7 @@ class Explanation(Record, frozen=True):
     Attributes:
         predicted: for each workload of the objective, made anew.
         source: of the estimates: modelled, or fitted to measurements.
+        folded: the same for features that are folded into the first top layer, which all else leaves out.
     """
 
     planner: str
@@ -97,6 +98,7 @@ class Explanation(Record, frozen=True):
     notes: tuple[str, ...]
     predicted: tuple[Predicted, ...]
     batches: tuple[ServedBatches, ...]
+    folded: Explanation | None = None
 
 
 class Change(Record, frozen=True):

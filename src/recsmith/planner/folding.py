@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from recsmith.spec import Platform
+from recsmith.spec import CapacityError, Platform
 
 
 def choices(nbytes: Mapping[str, int], platform: Platform, max_bytes: int) -> list[tuple[str, ...]]:
@@ -27,6 +27,21 @@ def choices(nbytes: Mapping[str, int], platform: Platform, max_bytes: int) -> li
         if names and names not in found:
             found.append(names)
     return found
+
+
+def check_room(rest_bytes: int, folded_bytes: int, platform: Platform) -> None:
+    """Return when main memory holds the tables that are left and the folded rows.
+
+    Raises:
+        CapacityError: it does not.
+    """
+    if rest_bytes + folded_bytes > platform.main_bytes:
+        raise CapacityError(
+            "fold",
+            f"folded rows need {folded_bytes:,} bytes beside {rest_bytes:,} of other tables; '{platform.name}' has "
+            f"{platform.main_bytes:,}",
+            "Fold fewer features, or those with fewer rows.",
+        )
 
 
 def _within(nbytes: Mapping[str, int], limit: int) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def _prices(pricer: Pricer, cores: Sequence[str], strategy: str, workloads: Sequ
                 if placement is not None and placement.feature in able:
                     slowest = max(seconds[placement.feature].get(workload.name, 0.0), estimate.seconds)
                     seconds[placement.feature][workload.name] = slowest
-    return {feature: aim(pricer.problem, found) for feature, found in seconds.items()}
+    return {feature: aim(pricer.problem.objective, found) for feature, found in seconds.items()}
 
 
 def _first_able(pricer: Pricer, cores: Sequence[str], feature: str, names: Sequence[str]) -> str:

@@ -32,6 +32,7 @@ from .ops import Combine, Decode, Gather, Hash, Op
 from .path import Latency, Path, Way
 from .plan import (
     Bucket,
+    Fold,
     Fuse,
     Interval,
     Materialise,
@@ -85,6 +86,7 @@ __all__ = [
     "Executable",
     "Feature",
     "Fixed",
+    "Fold",
     "ForeignPlanError",
     "FormatError",
     "Fuse",

@@ -235,10 +235,7 @@ def check_capacity(plan: Plan, problem: Problem, strategies: Mapping[str, Strate
 
 def _check_main_memory(tables: Set[str], problem: Problem) -> None:
     needed = sum(problem.model.table(name).nbytes for name in tables)
-    homes = {
-        memory.id: memory for core in problem.platform.cores for memory in [problem.platform.bind(core.id, "global")]
-    }
-    available = sum(memory.capacity_bytes for memory in homes.values())
+    available = problem.platform.main_bytes
     if needed > available:
         raise CapacityError(
             "plan",

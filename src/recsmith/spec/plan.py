@@ -169,6 +169,20 @@ class Serving(Record, frozen=True):
     centroids: int = 0
 
 
+class Fold(Record, frozen=True):
+    """Features whose rows are stored multiplied with the top MLP's first layer when the plan is bound (ours).
+
+    Attributes:
+        features: in the model's order.
+        nbytes: of their rows, which are float32 and as long as the layer is wide.
+        sums: how these are looked up and added to the layer over everything else.
+    """
+
+    features: tuple[str, ...]
+    nbytes: int
+    sums: Plan
+
+
 class Plan(Record, frozen=True):
     """An assignment of every feature's look-ups to cores.
 
@@ -182,6 +196,8 @@ class Plan(Record, frozen=True):
         notes: what it decided and why, a sentence each.
         serving: how each computed table is served. The model that strategies see, and whose digest this is, has
             tables of finished rows in their place (`representations.served`).
+        fold: features that `buckets` leave out, because their rows are multiplied beforehand; None when there are
+            none. See `representations.seen`.
     """
 
     problem: str
@@ -194,6 +210,7 @@ class Plan(Record, frozen=True):
     notes: tuple[str, ...] = ()
     version: int = 1
     serving: tuple[Serving, ...] = ()
+    fold: Fold | None = None
 
     def bucket(self, batch: int) -> Bucket:
         """The bucket that serves a batch of `batch` samples."""

@@ -198,3 +198,9 @@ class Platform(Record, frozen=True):
     def bind(self, core: str, role: Role) -> Memory:
         """The memory that plays `role` for `core`."""
         return self.memory(self.core(core).roles[role])
+
+    @property
+    def main_bytes(self) -> int:
+        """What the memories hold that its cores mean by `global`, each counted once."""
+        mains = {core.roles["global"] for core in self.cores}
+        return sum(self.memory(name).capacity_bytes for name in mains)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, Self
+
+from msgspec.structs import replace
 
 from .errors import InputError
 from .model import Model
@@ -124,3 +126,15 @@ class Objective(Record, frozen=True):
     workloads: tuple[Workload, ...]
     weights: tuple[float, ...] = ()
     aim: Literal["mean", "worst"] = "mean"
+
+    @classmethod
+    def of(cls, workloads: Workload | Objective | Iterable[Workload]) -> Objective:
+        """One, several of equal weight, or an objective as it is."""
+        if isinstance(workloads, Objective):
+            return workloads
+        return cls((workloads,) if isinstance(workloads, Workload) else tuple(workloads))
+
+    def among(self, features: Collection[str]) -> Objective:
+        """The objective as far as it concerns `features`."""
+        own = (tuple(access for access in w.accesses if access.feature in features) for w in self.workloads)
+        return replace(self, workloads=tuple(replace(w, accesses=a) for w, a in zip(self.workloads, own, strict=True)))

@@ -6,16 +6,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from recsmith import __version__, api
 from recsmith.bench.records import EngineCase, LookupRecord, with_interaction
 from recsmith.cost import COSTS
 from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.planner.explain import explain
-from recsmith.spec import Estimate, Measurement, Model, Plan, Platform, Problem, Workload
+from recsmith.representations import seen
+from recsmith.spec import Estimate, Measurement, Model, Plan, Platform, Problem
 
 from .content import INTERACTION, Case, Check, Content, CoreLine, Segment, Source, TableLine, Timing
 from .observe import Observed
-from .parts import whole_problem
+from .parts import largest, whole_problem
 
 
 def assemble(
@@ -37,9 +40,15 @@ def assemble(
         checks: more predictions beside measurements.
     """
     workload = largest(made)
-    problem = whole_problem(model, platform, workload)
-    pricer = Pricer(problem, api.strategies(), COSTS["fitted"]())
-    priced = pricer.price(made.bucket(workload.batch), workload)
+    tables: list[TableLine] = []
+    cores: dict[str, CoreLine] = {}
+    for part, plan in seen(model, made):
+        problem = whole_problem(part, platform, largest(plan))
+        pricer = Pricer(problem, api.strategies(), COSTS["fitted"]())
+        priced = pricer.price(plan.bucket(workload.batch), largest(plan))
+        tables += _tables(part, plan, observed, _reasons(plan, api.problem(part, platform, plan.objective)))
+        for line in _cores(priced, observed, joined=pricer.joining.present):
+            cores[line.core] = _one_after_the_other(cores[line.core], line) if line.core in cores else line
     bounds = [found.lower_bound_s for found in made.predicted if found.workload == workload.name]
     return Content(
         title=f"{model.name}: what runs where, and how fast",
@@ -47,8 +56,8 @@ def assemble(
         machine_source=platform.source,
         planner=made.planner,
         batch=workload.batch,
-        tables=_tables(model, made, workload, observed, _reasons(made, api.problem(model, platform, made.objective))),
-        cores=_cores(priced, observed, joined=pricer.joining.present),
+        tables=tuple(tables),
+        cores=tuple(cores.values()),
         lower_bound_s=bounds[0] if bounds else 0.0,
         cases=tuple(_case(record) for record in lookups),
         latency=tuple(latency),
@@ -56,11 +65,6 @@ def assemble(
         notes=made.notes,
         facts=_facts(model, made, platform, lookups),
     )
-
-
-def largest(made: Plan) -> Workload:
-    """The workload of the plan's objective with the largest batch."""
-    return max(made.objective.workloads, key=lambda workload: workload.batch)
 
 
 def _reasons(made: Plan, problem: Problem) -> dict[str, str]:
@@ -72,18 +76,16 @@ def _reasons(made: Plan, problem: Problem) -> dict[str, str]:
     return {table: " ".join(dict.fromkeys(reasons)) for table, reasons in found.items()}
 
 
-def _tables(
-    model: Model, made: Plan, workload: Workload, observed: Observed | None, reasons: Mapping[str, str]
-) -> tuple[TableLine, ...]:
+def _tables(model: Model, made: Plan, observed: Observed | None, reasons: Mapping[str, str]) -> tuple[TableLine, ...]:
     strategies: dict[str, dict[str, None]] = defaultdict(dict)
     cores: dict[str, dict[str, None]] = defaultdict(dict)
-    for stage in made.bucket(workload.batch).stages:
+    for stage in made.bucket(largest(made).batch).stages:
         for placement in stage.placements:
             strategies[placement.shard.table][placement.strategy] = None
             cores[placement.shard.table] |= dict.fromkeys(placement.cores)
     lines = []
     for table in model.tables:
-        seen = observed.tables.get(table.name) if observed else None
+        timed = observed.tables.get(table.name) if observed else None
         holders = tuple(cores[table.name])
         lines.append(
             TableLine(
@@ -95,8 +97,8 @@ def _tables(
                 strategies=tuple(strategies[table.name]),
                 cores=holders,
                 owned=len(holders) == 1,
-                predicted=seen.predicted if seen else None,
-                measured=seen.measured if seen else None,
+                predicted=timed.predicted if timed else None,
+                measured=timed.measured if timed else None,
                 why=reasons.get(table.name, ""),
             )
         )
@@ -117,11 +119,18 @@ def _cores(priced: Priced, observed: Observed | None, *, joined: bool) -> tuple[
     lines = []
     for core, own in segments.items():
         busy = sum(segment.seconds for segment in own)
-        seen = observed.cores.get(core) if observed else None
+        timed = observed.cores.get(core) if observed else None
         estimate = Estimate(busy, {"rows": busy}, priced.total.source)
-        alone, measured = (seen.predicted, seen.measured) if seen else (None, None)
+        alone, measured = (timed.predicted, timed.measured) if timed else (None, None)
         lines.append(CoreLine(core, estimate, tuple(own), alone, measured))
     return tuple(lines)
+
+
+def _one_after_the_other(first: CoreLine, second: CoreLine) -> CoreLine:
+    """A core's line for two look-ups; what was seen of it alone is of both already."""
+    busy = first.predicted.seconds + second.predicted.seconds
+    estimate = replace(first.predicted, seconds=busy, breakdown={"rows": busy})
+    return replace(first, predicted=estimate, segments=(*first.segments, *second.segments))
 
 
 def _case(record: LookupRecord) -> Case:
@@ -143,8 +152,8 @@ def _case(record: LookupRecord) -> Case:
 
 
 def _timing(found: EngineCase, cache: Literal["cold", "warm"]) -> Timing:
-    seen = Measurement(found.median_s, found.q1_s, found.q3_s, found.runs, cache)
-    return Timing(found.engine, seen, found.version, found.settings, found.rows_per_s)
+    timed = Measurement(found.median_s, found.q1_s, found.q3_s, found.runs, cache)
+    return Timing(found.engine, timed, found.version, found.settings, found.rows_per_s)
 
 
 def _facts(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.data import synthetic
+from recsmith.executor.folding import folded_rows
 from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.platforms.affinity import caller_on
-from recsmith.spec import Estimate, Executable, Jagged, Measurement, Model, Plan, Platform, Progress, Weights, Workload
+from recsmith.representations import seen
+from recsmith.representations.folding import cut
+from recsmith.spec import Estimate, Executable, Jagged, Measurement, Model, Plan, Platform, Progress, Weights
 
-from .parts import Part, of_core, of_table, weights_of
+from .parts import Part, largest, of_core, of_table, weights_of
 
 _POOL = 64  # batches of ids to take turns with
 _SECONDS = 0.12  # for each part
@@ -32,7 +36,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Table name and core id to what was seen. Cores that share partial sums are left out."""
+    """Table name and core id to what was seen. Computed tables, and cores that share partial sums, are left out."""
 
     tables: Mapping[str, Seen]
     cores: Mapping[str, Seen]
@@ -43,34 +47,53 @@ def observe(
     weights: Weights,
     made: Plan,
     platform: Platform,
-    workload: Workload,
     progress: Progress | None = None,
 ) -> Observed:
-    """Run every table and every core's share of one batch alone.
+    """Run every table and every core's share of one batch of the largest workload alone.
 
     A table's time is that of a call that looks up nothing else; a core's is that of calls that look up what it
     serves, one call for each share of the batch. The predictions are for the same calls.
     """
+    halves = _halves(model, weights, made, platform)
+    every = [(half, table.name) for half in halves for table in half.model.tables if table.name in half.weights.tables]
+    ids = dict.fromkeys(core for half in halves for core in half.plan.bucket(largest(half.plan).batch).cores)
     tables, cores = {}, {}
-    names, ids = [table.name for table in model.tables], list(made.bucket(workload.batch).cores)
-    for at, table in enumerate(names):
-        part = of_table(model, platform, workload, made, table)
-        tables[table] = Seen(_price(part).total, _time(part, weights))
+    for at, (half, table) in enumerate(every):
+        part = of_table(half.model, platform, largest(half.plan), half.plan, table)
+        tables[table] = Seen(_price(part).total, _time(part, half.weights))
         if progress:
-            progress("timing tables and cores", at + 1, len(names) + len(ids))
+            progress("timing tables and cores", at + 1, len(every) + len(ids))
     for at, core in enumerate(ids):
-        parts = of_core(model, platform, workload, made, core)
-        if parts:
-            cores[core] = _core(parts, weights, core, platform)
+        shares = [of_core(half.model, platform, largest(half.plan), half.plan, core) for half in halves]
+        if None not in shares and len(every) == sum(len(half.model.tables) for half in halves):
+            parts = [(part, half.weights) for own, half in zip(shares, halves, strict=True) for part in own or ()]
+            cores[core] = _core(parts, core, platform)
         if progress:
-            progress("timing tables and cores", len(names) + at + 1, len(names) + len(ids))
+            progress("timing tables and cores", len(every) + at + 1, len(every) + len(ids))
     return Observed(tables, cores)
 
 
-def _core(parts: tuple[Part, ...], weights: Weights, core: str, platform: Platform) -> Seen:
+class _Half(NamedTuple):
+    """A model that is looked up by one plan."""
+
+    model: Model
+    plan: Plan
+    weights: Weights
+
+
+def _halves(model: Model, weights: Weights, made: Plan, platform: Platform) -> list[_Half]:
+    """The model; or what is not folded, and what is, with its rows."""
+    found = [_Half(part, plan, weights) for part, plan in seen(model, made)]
+    if made.fold is not None:
+        rows = folded_rows(model, cut(model, made.fold.features), weights, made.fold.sums, platform, "huge", None)
+        found[1] = found[1]._replace(weights=rows)
+    return found
+
+
+def _core(parts: Sequence[tuple[Part, Weights]], core: str, platform: Platform) -> Seen:
     with caller_on(platform.core(core).index):
-        times = [_time(part, weights) for part in parts]
-    totals = [_price(part).total for part in parts]
+        times = [_time(part, weights) for part, weights in parts]
+    totals = [_price(part).total for part, _ in parts]
     added = Measurement(
         sum(time.seconds for time in times),
         sum(time.q1_s for time in times),

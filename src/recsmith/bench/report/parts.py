@@ -48,6 +48,11 @@ class Part:
         return self.plan.buckets[0]
 
 
+def largest(made: Plan) -> Workload:
+    """The workload of the plan's objective with the largest batch."""
+    return max(made.objective.workloads, key=lambda workload: workload.batch)
+
+
 def whole_problem(model: Model, platform: Platform, workload: Workload) -> Problem:
     """All features held as tables, asked as `workload` says."""
     lower = REPRESENTATIONS["table"]().lower
