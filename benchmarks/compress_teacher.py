@@ -10,10 +10,11 @@ import json
 import math
 from pathlib import Path
 
-from where import results
+from where import results, say
 
 from recsmith import api
-from recsmith.api.candidates import weigh
+from recsmith.api.compressing import CANDIDATES
+from recsmith.api.weighing import weigh
 from recsmith.bench import records
 from recsmith.data.store import Store
 
@@ -23,6 +24,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/quality_teacher"))
     parser.add_argument("--part", type=float, default=0.1, help="of the model's bytes")
     parser.add_argument("--seconds", type=float, default=math.inf, help="of training in this call, then stop")
+    parser.add_argument("--candidates", nargs="*", default=CANDIDATES, help="as 'recsmith compress' takes them")
+    parser.add_argument("--trained", nargs="*", type=Path, default=[], help="other trainings to try, such as .../dhe")
+    parser.add_argument("--steps", type=int, default=2000, help="updates of each DHE that is taught")
     asked = parser.parse_args()
     whole, samples = asked.folder / "table", asked.folder / "samples"
     memory = int(asked.part * weigh(api.load(whole / "model")[0]))
@@ -31,9 +35,13 @@ def main() -> None:
         memory,
         Store.open(samples).facts.source,
         asked.folder / "compressed",
+        candidates=asked.candidates,
+        trained=asked.trained,
+        steps=asked.steps,
         samples=samples,
         seconds=asked.seconds,
         told=lambda report: print(f"update {report.step:,}: loss {report.logloss:.4f}", flush=True),
+        progress=say,
     )
     for each in done.candidates:
         print(each.name, f"{each.nbytes:,} bytes", each.quality or each.why_not)
@@ -41,6 +49,7 @@ def main() -> None:
         return
     record = {"commit": records.commit(), "part": asked.part, **json.loads(done.to_json())}
     del record["folder"]
+    record |= {"trained": [str(folder.name) for folder in asked.trained], "steps": asked.steps}
     with results("compress_teacher").open("a") as file:
         file.write(json.dumps(record) + "\n")
     print(f"chosen: {done.chosen}")

@@ -2,13 +2,29 @@
 
 import json
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from recsmith.api.compressing import CANDIDATES
+from recsmith.api.weighing import dense_bytes, weigh
 from recsmith.data import shapes
+from recsmith.data.store import Store
 from recsmith.representations import hold
-from recsmith.representations.budget import fitting, within
-from recsmith.spec import CapacityError, Dhe, Table
+from recsmith.representations.budget import KINDS, fitting, within
+from recsmith.representations.keeping import kept_in
+from recsmith.representations.sizing import varied
+from recsmith.spec import CapacityError, Dhe, FormatError, InputError, RowFormat, Table, UnknownNameError
+from recsmith.training import metrics
 from recsmith.training.recipe import Recipe, untrained
+
+WHOLE = (
+    "converted:dhe@fp32",
+    "converted:mixed_dimension@fp32",
+    "dhe@fp32",
+    "mixed_dimension@fp32",
+    "quotient_remainder@fp32",
+)
 
 
 def kaggle():
@@ -45,38 +61,140 @@ def test_settings_of_the_callers_own():
     assert chosen.features["a"].k == 8 and isinstance(hold(model, None, chosen).tables[0], Table)
 
 
+def weight(model, choice, dtype="fp32"):
+    return kept_in(hold(model, None, choice), dtype).nbytes
+
+
 def test_each_representation_is_as_large_as_fits():
     model = untrained("m", {"a": 400_000, "b": 300_000, "c": 50}, (), 3, Recipe())
     tenth = model.nbytes // 10
-    found = fitting(model, tenth)
-    assert set(found) == {"dhe", "quotient_remainder", "mixed_dimension"}
-    assert all(hold(model, None, choice).nbytes <= tenth for choice in found.values())
-    assert (
-        found["mixed_dimension"].features["a"].width == 1 and found["quotient_remainder"].features["a"].collisions == 12
-    )
+    found = {kind: fitting(model, tenth, kind) for kind in KINDS}
+    assert all(weight(model, choice) <= tenth for choice in found.values())
+    assert found["mixed_dimension"].features["a"].width == 1
+    assert found["quotient_remainder"].features["a"].collisions == 12
     assert found["dhe"].features == within(model, tenth).features
-    small = fitting(model, model.nbytes // 60)
-    assert set(small) == {"dhe", "quotient_remainder"} and small["dhe"].features["a"].k == 224
-    assert fitting(model, 3000) == {}
+    assert set(found["dhe_everywhere"].features) == {"a", "b", "c"}
+    assert found["dhe_everywhere"].features["a"] == found["dhe"].features["a"]
+    small = model.nbytes // 60
+    assert fitting(model, small, "dhe").features["a"].k == 224
+    with pytest.raises(CapacityError, match=f"wanted at most {small:,}"):
+        fitting(model, small, "mixed_dimension")
+    for kind in KINDS:
+        with pytest.raises(CapacityError, match="wanted at most 3,000"):
+            fitting(model, 3000, kind)
 
 
-def test_compress_tries_what_fits_and_writes_the_best(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["bf16", "int8", "int4"])
+def test_fewer_bits_leave_room_for_more(kind, dtype):
+    model = untrained("m", {"a": 400_000, "b": 300_000, "c": 50}, (), 3, Recipe())
+    tenth = model.nbytes // 10
+    whole, small = fitting(model, tenth, kind), fitting(model, tenth, kind, dtype)
+    assert weight(model, small, dtype) <= tenth
+    assert len(small.features) <= len(whole.features)
+    assert weight(model, small) >= weight(model, whole)
+
+
+def test_few_rows_are_stored_rather_than_computed():
+    model = untrained("m", {"many": 400_000, "few": 50}, (), 3, Recipe())
+    held = hold(model, None, varied(model))
+    small = kept_in(held, "int8")
+    assert small.table("few").computed is None and small.table("few").format.dtype == "int8"
+    assert small.table("few").nbytes == 50 * RowFormat("int8").stride_bytes(16)
+    assert small.table("many") == replace(
+        held.table("many"), computed=replace(held.table("many").computed, dtype="int8")
+    )
+
+
+DATA = "synthetic:criteo_kaggle,samples=3000,cap=60000,seed=2"
+RECIPE = Recipe(dim=16, bottom=(16,), top=(16,), passes=1)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     pytest.importorskip("torch")
     from recsmith import api
 
-    data = "synthetic:criteo_kaggle,samples=3000,cap=60000,seed=2"
-    recipe = Recipe(dim=16, bottom=(16,), top=(16,), passes=1)
-    whole = api.train(data, tmp_path / "whole", recipe=recipe, threads=1, resamples=0)
-    memory = whole.table_bytes * 45 // 100
-    done = api.compress(tmp_path / "whole", memory, data, tmp_path / "small", resamples=20, steps=20)
+    folder = tmp_path_factory.mktemp("compress") / "whole"
+    return folder, api.train(DATA, folder, recipe=RECIPE, threads=1, resamples=0)
+
+
+def compress(whole, target, part, **settings):
+    from recsmith import api
+
+    return api.compress(
+        whole[0], int(whole[1].table_bytes * part), DATA, target, **{"resamples": 20, "steps": 5, **settings}
+    )
+
+
+def test_compress_tries_what_fits_and_writes_the_best(whole, tmp_path):
+    from recsmith import api
+
+    done = compress(whole, tmp_path / "small", 0.45, candidates=("bf16", "int8", "int4", *WHOLE), steps=20)
     tried = {each.name: each for each in done.candidates}
-    assert tried["bf16"].quality is None and f"{memory:,} allowed" in tried["bf16"].why_not
-    fitting = {name: each.quality.logloss.value for name, each in tried.items() if each.quality}
-    assert set(fitting) >= {"int8", "int4"} and all(tried[name].nbytes <= memory for name in fitting)
-    assert fitting[done.chosen] == min(fitting.values())
-    assert abs(fitting["int8"] - done.original.logloss.value) < 1e-3
-    converted = {name for name in fitting if name.endswith(", converted")}
-    assert converted == {f"{name}, converted" for name in fitting if f"{name}, converted" in tried}
-    assert {"dhe, converted", "quotient_remainder, converted", "mixed_dimension, converted"} == converted
+    assert tried["bf16"].quality is None and f"{done.memory_bytes:,} allowed" in tried["bf16"].why_not
+    fitting = {name: each for name, each in tried.items() if each.quality}
+    assert set(fitting) == {*tried} - {"bf16"} == {"int8", "int4", *WHOLE}
+    assert all(each.nbytes <= done.memory_bytes and each.served_bytes >= each.nbytes for each in fitting.values())
+    decided = {name: each.deciding_logloss for name, each in fitting.items()}
+    assert decided[done.chosen] == min(decided.values())
+    assert abs(fitting["int8"].quality.logloss.value - done.original.logloss.value) < 1e-3
     model, _ = api.load(tmp_path / "small" / "model")
-    assert model.nbytes <= memory and json.loads(done.to_json())["chosen"] == done.chosen
+    assert model.nbytes <= done.memory_bytes and json.loads(done.to_json())["chosen"] == done.chosen
+
+
+def test_rows_and_decoders_in_fewer_bits_together_bring_a_model_far_down(whole, tmp_path):
+    from recsmith import api
+
+    usual = [name for name in CANDIDATES if "everywhere" not in name]
+    done = compress(whole, tmp_path / "small", 0.2, candidates=usual)
+    tried = {each.name: each for each in done.candidates}
+    assert tried["int8"].quality is None and tried["dhe@int8"].quality is not None
+    plain = api.load(whole[0] / "model")[0]
+    single = hold(plain, None, fitting(plain, done.memory_bytes - dense_bytes(plain), "dhe"))
+    made = tmp_path / "small" / "dhe"
+    (held,) = (api.load(each)[0] for each in made.glob("*/int8/model"))
+    assert sum(t.flops for t in held.tables) > sum(t.flops for t in single.tables)
+    assert {t.computed.dtype if isinstance(t.computed, Dhe) else t.format.dtype for t in held.tables} == {"int8"}
+    assert {t.computed is None for t in held.tables} == {True, False}
+    assert held.nbytes < tried["dhe@int8"].nbytes <= done.memory_bytes
+
+
+def test_quality_is_told_by_samples_that_did_not_choose(whole, tmp_path):
+    from recsmith import api
+
+    done = compress(whole, tmp_path / "small", 0.45, candidates=("int8", "int4"))
+    scores, held_back = np.load(whole[0] / "held_back.npy"), whole[1].held_back
+    assert done.deciding == held_back // 2 and done.original.samples == held_back - done.deciding
+    labels = np.asarray(Store.open(whole[0] / "samples").labels[whole[1].samples + done.deciding :])
+    assert done.original == metrics.quality(scores[done.deciding :], labels, resamples=20)
+    with pytest.raises(InputError, match="too few to decide"):
+        compress(whole, tmp_path / "none", 0.45, deciding=1.0)
+    served = api.evaluate(tmp_path / "small" / "model", DATA, resamples=0)
+    assert served.table_bytes <= done.memory_bytes
+
+
+def test_what_was_trained_elsewhere_is_kept_in_the_most_bits_that_fit(whole, tmp_path):
+    from recsmith import api
+
+    settings = {"recipe": RECIPE, "threads": 1, "resamples": 0}
+    run = api.train(DATA, tmp_path / "dhe", varied, **settings)
+    room = (weigh(kept_in(api.load(tmp_path / "dhe" / "model")[0], "int8")) + 20_000) / whole[1].table_bytes
+    done = compress(whole, tmp_path / "small", room, candidates=(), trained=[tmp_path / "dhe"])
+    assert [each.name.rpartition("@")[2] for each in done.candidates] == ["fp32", "bf16", "int8"]
+    *_, small = done.candidates
+    assert done.chosen == small.name and small.quality is not None and small.nbytes < run.table_bytes / 3
+    again = compress(whole, tmp_path / "small", room, candidates=(), trained=[tmp_path / "dhe"])
+    assert again == done
+    api.train(DATA.replace("seed=2", "seed=3"), tmp_path / "other", **settings)
+    with pytest.raises(FormatError, match="other samples"):
+        compress(whole, tmp_path / "x", room, candidates=(), trained=[tmp_path / "other"])
+    with pytest.raises(FormatError, match="no finished training"):
+        compress(whole, tmp_path / "x", room, candidates=(), trained=[tmp_path])
+
+
+def test_a_candidate_that_there_is_not_is_named(whole, tmp_path):
+    with pytest.raises(UnknownNameError, match="no candidate 'dhe@int7'"):
+        compress(whole, tmp_path, 0.5, candidates=("dhe@int7",))
+    done = compress(whole, tmp_path / "small", 0.5, candidates=("int8", "dhe@int8"))
+    assert done.chosen == "int8" and "rows of int8 fit" in done.candidates[1].why_not

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith import api
+from recsmith.api import Making
 from recsmith.cost.computing import Computing
 from recsmith.planner.paths import dominates, pareto
 from recsmith.spec import (
@@ -34,8 +35,16 @@ from recsmith.training.recipe import Recipe, untrained
 DATA = "synthetic:criteo_kaggle,samples=3000,cap=2000,seed=3"
 RECIPE = Recipe(dim=4, bottom=(16,), top=(16,), batch=32)
 SMALL = Dhe(k=8, hidden=(8,), last_activation="none")
-CANDIDATES = {"table": "table", "int8": "int8", "dhe": SMALL, "hybrid": Hybrid(dhe=SMALL)}
-CONVERSIONS = {"distilled": SMALL}
+CANDIDATES = {
+    "table": "table",
+    "int8": "int8",
+    "dhe": SMALL,
+    "dhe@int8": Making(SMALL, dtype="int8"),
+    "hybrid": Hybrid(dhe=SMALL),
+    "distilled": Making(SMALL, converted=True),
+    "distilled@int8": Making(SMALL, converted=True, dtype="int8"),
+}
+TRAINED = {"dhe", "dhe@int8", "hybrid"}
 QUERIES = (1, 64)
 
 
@@ -102,7 +111,6 @@ def explore(trained, target, **changes):
         "queries": QUERIES,
         "planner": "symmetric",
         "resamples": 0,
-        "conversions": CONVERSIONS,
         "steps": 15,
     }
     machines = {name: machine(name) for name in ("large", "small")}
@@ -119,7 +127,7 @@ def test_every_path_is_there_or_left_out_with_its_reason(explored):
     folder, found = explored
     names = {each.name for each in found.paths}
     assert {"table on large", "int8 on large", "dhe on large", "dhe on large, fast"} <= names
-    assert {each.name for each in found.candidates} == {*CANDIDATES, *CONVERSIONS} and found.finished
+    assert {each.name for each in found.candidates} == {*CANDIDATES} and found.finished
     reasons = {(each.representation, each.platform): each.reason for each in found.left_out}
     assert all("bytes; 60,000 allowed" in reason for (_, platform), reason in reasons.items() if platform == "small")
     for each in found.candidates:
@@ -134,6 +142,20 @@ def test_every_path_is_there_or_left_out_with_its_reason(explored):
         ways = {serving.way for serving in Plan.open(folder / one.plan).serving}
         assert model.computes == bool(ways) and (one.way == "small" or "compute" not in ways)
     assert set(found.kept) == {each.name for each in pareto(found.paths)}
+
+
+def test_candidates_that_differ_in_bits_share_their_training(explored):
+    folder, found = explored
+    assert (folder / "dhe" / "state.pt").exists() and not (folder / "dhe@int8" / "state.pt").exists()
+    made = {each.name: each for each in found.candidates}
+    for name in ("dhe", "distilled"):
+        whole, small = made[name], made[f"{name}@int8"]
+        assert small.nbytes < whole.nbytes and small.quality != whole.quality
+        assert small.quality.logloss.value == pytest.approx(whole.quality.logloss.value, abs=0.01)
+    (stored,) = {each.model for each in found.paths if each.representation == "dhe@int8"}
+    kept = api.load(folder / stored)[0]
+    assert {table.format.dtype if table.computed is None else table.computed.dtype for table in kept.tables} == {"int8"}
+    assert {table.computed is None for table in kept.tables} == {True, False}
 
 
 def test_what_fits_nowhere_is_not_trained(trained, tmp_path):
@@ -153,7 +175,7 @@ def test_another_question_is_refused_in_the_same_folder(trained, explored):
 def test_training_that_stopped_is_said_to_go_on(trained, explored, tmp_path):
     part = explore(trained, tmp_path / "parts", seconds=0.0)
     waiting = {each.representation: each.reason for each in part.left_out if not each.platform}
-    assert not part.finished and set(waiting) == {"dhe", "hybrid"} and "run again" in waiting["dhe"]
+    assert not part.finished and set(waiting) == TRAINED and "run again" in waiting["dhe"]
     assert "dhe" not in {each.representation for each in part.paths}
     while not part.finished:
         part = explore(trained, tmp_path / "parts", seconds=0.3)

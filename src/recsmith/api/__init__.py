@@ -1,5 +1,6 @@
 """What people call: from a checkpoint to predictions."""
 
+from .candidates import Making
 from .compose import compile, load, measure, plan, platform, problem, rehearse, strategies
 from .compressing import Compressed, compress
 from .converter import ConvertedTable
@@ -20,6 +21,7 @@ __all__ = [
     "ConvertedTable",
     "Evaluated",
     "Explored",
+    "Making",
     "PredictSummary",
     "TrainSummary",
     "Verified",

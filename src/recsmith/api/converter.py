@@ -14,7 +14,20 @@ from recsmith.reference.computed import kept_weights, single_weights
 from recsmith.representations import REPRESENTATIONS, hold
 from recsmith.representations.closest import closest
 from recsmith.representations.tables import tables_of
-from recsmith.spec import Choice, Dhe, FormatError, Model, Progress, Record, RowDtype, RowFormat, Rows, Table, Weights
+from recsmith.spec import (
+    Choice,
+    Computed,
+    Dhe,
+    FormatError,
+    Model,
+    Progress,
+    Record,
+    RowDtype,
+    RowFormat,
+    Rows,
+    Table,
+    Weights,
+)
 
 STEPS = 2000
 
@@ -56,7 +69,10 @@ class Converter:
     def convert(self, choice: Choice | str, features: Sequence[str]) -> tuple[Model, Weights]:
         """The model and its weights, held as `choice` says."""
         rows = _stored(choice)
-        made = self._held(choice, features) if rows is None else _with_rows(self.model, features, rows)
+        return self.towards(self._held(choice, features) if rows is None else _with_rows(self.model, features, rows))
+
+    def towards(self, made: Model) -> tuple[Model, Weights]:
+        """`made`, which is the model with its tables held in other ways, and weights to match."""
         tables: dict[str, NDArray[Any]] = {}
         parameters: dict[str, NDArray[Any]] = {}
         for table in made.tables:
@@ -82,25 +98,8 @@ class Converter:
             raise FormatError(
                 "convert", "no table of these features is a DHE", "Give --to dhe besides, or name other features."
             )
-        rounded = {name: _with_decoder(table, dtype) for name, table in decoders.items()}
-        parameters = dict(self.weights.parameters)
-        for name, table in rounded.items():
-            own = self._rounded(decoders[name], table)
-            parameters |= {f"{name}.{part}": array for part, array in own.items()}
-        made = replace(self.model, tables=tuple(rounded.get(table.name, table) for table in self.model.tables))
-        return made, Weights(self.weights.tables, self.weights.dense, self.weights.files, parameters)
-
-    def _rounded(self, before: Table, table: Table) -> dict[str, NDArray[np.generic]]:
-        from recsmith.executor.finished import finished_rows
-        from recsmith.training.distil import relative_error
-
-        assert isinstance(before.computed, Dhe) and isinstance(table.computed, Dhe)
-        own = kept_weights(table.computed, single_weights(before.computed, self.weights.of(table.name), table.dim))
-        rows_ME = finished_rows(before, self.weights, self.progress)
-        found_ME = finished_rows(table, _weights_of(table, own), self.progress)
-        error = relative_error(found_ME, rows_ME, self.asked.get(table.name))
-        self.done.append(ConvertedTable(table.name, "rounded", table.rows, before.nbytes, table.nbytes, error))
-        return own
+        tables = (_with_decoder(each, dtype) if each.name in decoders else each for each in self.model.tables)
+        return self.towards(replace(self.model, tables=tuple(tables)))
 
     def _held(self, choice: Choice | str, features: Sequence[str]) -> Model:
         twofold = [f.name for f in self.model.features if f.name in features and f.beside is not None]
@@ -124,6 +123,10 @@ class Converter:
             return known[table.name]
         return known[next(feature.table for feature in made.features if feature.beside == table.name)]
 
+    def _single(self, table: Table) -> dict[str, NDArray[np.generic]]:
+        assert isinstance(table.computed, Dhe)
+        return single_weights(table.computed, self.weights.of(table.name), table.dim)
+
     def _table(self, before: Table, table: Table) -> dict[str, NDArray[np.generic]]:
         from recsmith.executor.finished import finished_rows, stored_rows
         from recsmith.training.distil import distil, relative_error
@@ -134,6 +137,9 @@ class Converter:
         if table.computed is None:
             how = "rounded" if before.computed is None else "finished"
             own = {"rows": stored_rows(table, rows_ME)}
+        elif isinstance(table.computed, Dhe) and _same_but_dtype(before.computed, table.computed):
+            how = "rounded"
+            own = kept_weights(table.computed, self._single(before))
         elif isinstance(table.computed, Dhe):
             how = "distilled"
             own = distil(table, rows_ME, steps=self.steps, asked=asked, seed=self.seed, progress=self.progress)
@@ -144,6 +150,10 @@ class Converter:
         nbytes = before.nbytes if before.name == table.name else 0
         self.done.append(ConvertedTable(table.name, how, table.rows, nbytes, table.nbytes, error))
         return own
+
+
+def _same_but_dtype(before: Computed | None, now: Dhe) -> bool:
+    return isinstance(before, Dhe) and replace(before, dtype=now.dtype) == now
 
 
 def _stored(choice: Choice | str) -> Rows | None:

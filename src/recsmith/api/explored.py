@@ -15,7 +15,7 @@ class Asked(Record, frozen=True):
 
     Attributes:
         original: digest of the model trained with plain tables.
-        candidates: name to digest of the model held so.
+        candidates: name to digest of the model held so, `converted` before it if it is not trained.
         platforms: name to digest, or to its machine where it was only probed.
         rooms: platform to bytes for embeddings and MLPs.
         steps: updates of each DHE that is distilled.

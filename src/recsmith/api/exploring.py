@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +12,8 @@ from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
 from recsmith.data.asked import accesses
-from recsmith.importers import artifact
 from recsmith.planner.paths import pareto
-from recsmith.representations import hold
 from recsmith.spec import (
-    Choice,
     InputError,
     Latency,
     Model,
@@ -27,25 +23,24 @@ from recsmith.spec import (
     Platform,
     Progress,
     RecsmithError,
-    RowDtype,
     Way,
     Workload,
 )
 
-from .candidates import Candidate, Original, opened
+from .candidates import AnyChoice, Candidate, Held, Making, Original, opened, slug
 from .compose import load, plan, platform
 from .converter import STEPS
 from .explored import ASKED_FILE, Asked, Explored, LeftOut
 from .latency import measured, modelled
 from .training import MODEL_FOLDER
-from .ways import Ways, served_bytes, smallest, ways_within
+from .ways import ways_within
+from .weighing import Ways, served_bytes, smallest
 
 if TYPE_CHECKING:
     from recsmith.training.report import Report
 
 PATHS_FILE = "paths.json"
 QUERIES = (1, 16, 128, 1024, 4096)
-Choices = Mapping[str, Choice | str | Callable[[Model], Choice]]
 _CANDIDATE_FILE = "candidate.json"
 
 
@@ -53,9 +48,8 @@ def explore(
     directory: str | Folder,
     data: str,
     platforms: Mapping[str, Platform],
-    candidates: Choices,
+    candidates: Mapping[str, Making | AnyChoice],
     *,
-    conversions: Choices | None = None,
     steps: int = STEPS,
     memory: Mapping[str, int] | None = None,
     output: str | Folder | None = None,
@@ -70,15 +64,15 @@ def explore(
     """Make every candidate from the model of a training folder, find out how fast it is on each platform, and tell
     which paths none beats in logloss, bytes and latency. Source: [MPREC] B4; the search is ours.
 
-    Rows of fewer bits are rounded; other representations are trained as the original was, or converted. Latencies are
-    measured on this machine and modelled on others. Resumable: what was trained, planned and timed stays so.
+    Rows of fewer bits are rounded; other representations are trained as the original was, or converted, and kept in
+    fewer bits afterwards where a candidate says so; those of one training share it. Latencies are measured on this
+    machine and modelled on others. Resumable: what was trained, planned and timed stays so.
 
     Args:
         directory: written by `train`, with plain tables.
         data: what it was trained on.
         platforms: by name.
-        candidates: how all features are held, by name: as `train` takes it.
-        conversions: the same, but converted without training (a DHE is distilled); other names.
+        candidates: how each is made, by name; what `train` takes means trained so.
         steps: updates of each DHE that is distilled.
         memory: platform to bytes for embeddings and MLPs; what its outermost memory holds by default.
         output: folder to keep everything in; `explored` inside `directory` by default.
@@ -96,12 +90,12 @@ def explore(
         shutil.rmtree(target, ignore_errors=True)
     original = Original.open(Folder(directory), data, "explore", resamples)
     plain = original.held.model
-    choices = {**candidates, **(conversions or {})}
-    models = {name: hold(plain, None, each(plain) if callable(each) else each) for name, each in choices.items()}
+    makings = {name: each if isinstance(each, Making) else Making(each) for name, each in candidates.items()}
+    models = {name: each.of(plain) for name, each in makings.items()}
     asked = Asked(
         data,
         plain.digest(),
-        {name: model.digest() for name, model in models.items()},
+        {name: _told_apart(makings[name], model) for name, model in models.items()},
         {name: _identity(each) for name, each in platforms.items()},
         _rooms(platforms, memory or {}),
         tuple(sorted(set(queries))),
@@ -111,7 +105,7 @@ def explore(
     asked.claim(target / ASKED_FILE, "explore", "an exploration")
     often = accesses(original.kept)
     objective = Objective(tuple(Workload(f"{data} x {query}", query, often) for query in asked.queries))
-    run = _Exploration(original, target, asked, platforms, models, choices, frozenset(conversions or ()), objective)
+    run = _Exploration(original, target, asked, platforms, models, makings, objective)
     run.make(seconds, told, progress)
     run.join(progress)
     found = run.outcome()
@@ -128,8 +122,7 @@ class _Exploration:
     asked: Asked
     platforms: Mapping[str, Platform]
     models: Mapping[str, Model]
-    choices: Choices
-    converted: frozenset[str]
+    makings: Mapping[str, Making]
     objective: Objective
     made: dict[str, Candidate] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
@@ -186,23 +179,44 @@ class _Exploration:
     def _made(
         self, name: str, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
     ) -> Candidate:
-        model, folder = self.models[name], self._folder(name)
-        if model == self.original.held.model:
-            return self.original.candidate(name, self.original.held)
-        dtype = _rounded_to(model)
-        if dtype is not None:
-            held = self.original.rounded(dtype, progress)
-            artifact.save(held.model, held.weights, folder / MODEL_FOLDER, progress)
-            return self.original.candidate(name, held)
-        if name in self.converted:
-            return self.original.candidate(
-                name, self.original.converted(self.choices[name], folder, steps=self.asked.steps, progress=progress)
-            )
-        run = self.original.trained(self.choices[name], folder, seconds=seconds, told=told, progress=progress)
-        if run.quality is None:
-            self.finished = False
-            raise RecsmithError("explore", f"{run.steps:,} of {run.total_steps:,} updates; run again to go on")
-        return self.original.candidate(name, opened(folder))
+        return self.original.candidate(name, self._held(name, seconds, told, progress))
+
+    def _held(
+        self, name: str, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
+    ) -> Held:
+        original, making, folder = self.original, self.makings[name], self._training(name)
+        plain, held = original.held.model, making.held(original.held.model)
+        if held == plain:
+            base = original.held
+        elif not held.computes:
+            base = original.held_as(original.held, held, folder, progress)
+        elif making.converted:
+            base = original.converted(making.choice, folder, steps=self.asked.steps, progress=progress)
+        else:
+            run = original.trained(making.choice, folder, seconds=seconds, told=told, progress=progress)
+            if run.quality is None:
+                self.finished = False
+                raise RecsmithError("explore", f"{run.steps:,} of {run.total_steps:,} updates; run again to go on")
+            base = opened(folder)
+        return original.held_as(base, self.models[name], folder / (making.dtype or ""), progress)
+
+    def _training(self, name: str) -> Folder:
+        """Where the model is that a candidate is made of: candidates that differ only in bits share it."""
+        making, plain = self.makings[name], self.original.held.model
+        same = [
+            other
+            for other, each in self.makings.items()
+            if each.converted == making.converted and each.held(plain) == making.held(plain)
+        ]
+        return self._folder(min(same))
+
+    def _stored(self, name: str) -> Folder:
+        """Where the candidate's own model is."""
+        making, plain = self.makings[name], self.original.held.model
+        held = making.held(plain)
+        if making.dtype is not None and self.models[name] != held:
+            return self._training(name) / making.dtype / MODEL_FOLDER
+        return (self.original.folder if held == plain else self._training(name)) / MODEL_FOLDER
 
     def _join(self, name: str, label: str, here: str) -> None:
         """The paths of one candidate on one platform."""
@@ -215,12 +229,11 @@ class _Exploration:
 
     def _path(self, name: str, label: str, way: Way, ways: Ways, here: str) -> Path:
         """The path, made and timed, or as it was kept before."""
-        slug = _slug(f"{name}@{label}@{way}")
-        kept, planned = self.target / "paths" / f"{slug}.json", self.target / "plans" / f"{slug}.json"
+        file = slug(f"{name}@{label}@{way}") + ".json"
+        kept, planned = self.target / "paths" / file, self.target / "plans" / file
         if kept.is_file():
             return Path.open(kept)
-        own = self.models[name] == self.original.held.model
-        stored = (self.original.folder if own else self._folder(name)) / MODEL_FOLDER
+        stored = self._stored(name)
         made, latencies = self._timed(stored, self.platforms[label], ways, here)
         made.save(planned)
         quality = self.made[name].quality
@@ -248,13 +261,11 @@ class _Exploration:
         return made, modelled(model, made, machine)
 
     def _folder(self, name: str) -> Folder:
-        return self.target / _slug(name)
+        return self.target / slug(name)
 
 
-def _rounded_to(model: Model) -> RowDtype | None:
-    """The rows' type when it is one for all tables, all of them stored."""
-    dtypes = {table.format.dtype for table in model.tables}
-    return dtypes.pop() if not model.computes and len(dtypes) == 1 else None
+def _told_apart(making: Making, model: Model) -> str:
+    return f"{'converted ' if making.converted else ''}{model.digest()}"
 
 
 def _rooms(platforms: Mapping[str, Platform], memory: Mapping[str, int]) -> dict[str, int]:
@@ -273,7 +284,3 @@ def _identity(machine: Platform) -> str:
 
 def _global_bytes(machine: Platform) -> int:
     return machine.bind(machine.cores[0].id, "global").capacity_bytes
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.@+-]+", "-", name)

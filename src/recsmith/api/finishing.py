@@ -9,7 +9,8 @@ from recsmith.cost.computing import Computing
 from recsmith.planner.serving import Option, choose
 from recsmith.spec import Model, Objective, Platform, Serving, Table, Workload
 
-_FLOAT_BYTES = 4
+from .weighing import table_bytes
+
 # Caches that are considered, as parts of a table's rows.
 SHARES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
@@ -49,10 +50,8 @@ def _ways(table: Table, precision: Literal["fp32", "bf16"]) -> list[Serving]:
 
 
 def _priced(model: Model, table: Table, way: Serving, asked: Objective, computing: Computing) -> Option:
-    row_bytes = table.dim * _FLOAT_BYTES
-    nbytes = table.rows * row_bytes if way.way == "materialise" else table.served_bytes + way.hot * row_bytes
     each = [computing.rows(model, way, workload) for workload in asked.workloads]
     weights = asked.weights or (1.0,) * len(each)
     mean = sum(weight * seconds for weight, seconds in zip(weights, each, strict=True)) / sum(weights)
     seconds = max(each) if asked.aim == "worst" else mean
-    return Option(Serving(way.table, way.way, way.hot, way.precision, seconds), nbytes, seconds)
+    return Option(Serving(way.table, way.way, way.hot, way.precision, seconds), table_bytes(table, way), seconds)

@@ -10,7 +10,7 @@ import typer
 from recsmith.bench.units import parse_bytes, show_bytes
 
 from .convert import Steps
-from .options import Artifact, Json, Quiet
+from .options import Artifact, Json, Quiet, names
 from .output import Output, grid, plain
 from .train import Data, Seconds, Target
 
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from recsmith.training.metrics import Quality
 
 Memory = Annotated[str, typer.Option("--memory", "-m", metavar="BYTES", help="For embeddings and MLPs, such as 200MB.")]
+Candidates = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="bf16, int8, ...: all rows in that format. KIND@FORMAT: heavy tables as dhe (dhe_everywhere: all of "
+        "them), quotient_remainder or mixed_dimension, trained anew and then, like all the rest, kept in FORMAT; "
+        "converted:KIND@FORMAT: taught the rows there are instead of trained. Without this option: bf16, int8, "
+        "int4 and every kind at int8, converted and trained.",
+    ),
+]
+Trained = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR,DIR", help="Other folders of `recsmith train` on the same samples, in any representation, to try."
+    ),
+]
 
 
 def run(
@@ -28,19 +44,22 @@ def run(
     memory: Memory,
     data: Data,
     output: Target,
+    candidates: Candidates = "",
+    trained: Trained = "",
     steps: Steps = 2000,
     seconds: Seconds = math.inf,
     *,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The best quality inside a number of bytes: rows of fewer bits, or the heaviest tables computed, converted without
-    training or trained anew.
+    """The best quality inside a number of bytes: rows of fewer bits, or tables computed (converted without training, or
+    trained anew) and kept in fewer bits.
 
-    DIR is a folder that `recsmith train` wrote, with plain tables; the best that fits is written to `model` inside
-    the output folder. Run again to go on.
+    DIR is a folder that `recsmith train` wrote, with plain tables. The first half of the samples held back decides
+    which one is best, the others tell how good; it is written to `model` inside the output folder. Run again to go on.
     """
     from recsmith import api
+    from recsmith.api.compressing import CANDIDATES
 
     out = Output(as_json, quiet)
     with out.progress() as progress:
@@ -49,6 +68,8 @@ def run(
             parse_bytes(memory),
             data,
             output,
+            candidates=names(candidates) or CANDIDATES,
+            trained=names(trained),
             steps=steps,
             seconds=seconds,
             told=lambda report: out.say(f"update {report.step:,}: loss {report.logloss:.4f}"),
@@ -58,13 +79,14 @@ def run(
 
 
 def _render(console: Console, done: Compressed) -> None:
-    table = grid("held as", ">bytes", ">accuracy", ">AUC", ">logloss", "")
-    first = done.original
-    table.add_row("as it was", show_bytes(done.original_bytes), *_figures(first), "")
+    table = grid("held as", ">bytes", ">served", ">accuracy", ">AUC", ">logloss", "")
+    kept = show_bytes(done.original_bytes)
+    table.add_row("as it was", kept, kept, *_figures(done.original), "")
     for each in done.candidates:
         figures = ("", "", "") if each.quality is None else _figures(each.quality)
+        sizes = (show_bytes(size) if size else "" for size in (each.nbytes, each.served_bytes))
         note = "chosen" if each.name == done.chosen else each.why_not
-        table.add_row(plain(each.name), show_bytes(each.nbytes) if each.nbytes else "", *figures, plain(note))
+        table.add_row(plain(each.name), *sizes, *figures, plain(note))
     console.print(table)
     if done.chosen is not None:
         console.print(f"→ {done.folder}/model", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -19,8 +19,8 @@ from .train import Data, Restart, Seconds
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from recsmith.api import Explored
-    from recsmith.spec import Latency, Platform
+    from recsmith.api import Explored, Making
+    from recsmith.spec import Latency, Platform, RowDtype
 
 Platforms = Annotated[
     str, typer.Option("--platforms", "-p", metavar="A,B", help="`cpu` probes this machine; or profiles.")
@@ -33,15 +33,17 @@ Candidates = Annotated[
     typer.Option(
         metavar="A,B",
         help="Representations to try, as `recsmith train` takes them, or fp16, int8, ...; converted:NAME is not "
-        "trained, but taught the rows there are.",
+        "trained, but taught the rows there are; NAME@FORMAT: rows and decoders are kept in bf16, int8, ... "
+        "afterwards.",
     ),
 ]
 Queries = Annotated[str, typer.Option(metavar="N,N", help="Samples asked for at once.")]
 Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="DIR/explored when not given.")]
 
 _USUAL = (
-    "table,bf16,int8,int4,quotient_remainder,mixed_dimension,select:varied,dhe:varied,hybrid:varied,"
-    "converted:select:varied,converted:mixed_dimension"
+    "table,bf16,int8,int4,quotient_remainder,mixed_dimension,select:varied,select:varied@int8,dhe:varied,"
+    "dhe:varied@int8,hybrid:varied,hybrid:varied@int8,converted:select:varied,converted:select:varied@int8,"
+    "converted:mixed_dimension"
 )
 _CONVERTED = "converted:"
 
@@ -78,12 +80,7 @@ def run(
             directory,
             data,
             _platforms(platforms),
-            {name: held.parse(name) for name in names(candidates) if not name.startswith(_CONVERTED)},
-            conversions={
-                name: held.parse(name.removeprefix(_CONVERTED))
-                for name in names(candidates)
-                if name.startswith(_CONVERTED)
-            },
+            {name: _making(name) for name in names(candidates)},
             memory=_memory(memory),
             output=output,
             queries=sizes(queries),
@@ -97,6 +94,24 @@ def run(
     if done.paths:
         (Path(done.folder) / "paths.svg").write_text(drawn(done))
     out.result(done, lambda console: _render(console, done))
+
+
+def _making(name: str) -> Making:
+    from recsmith.api import Making
+
+    rest = name.removeprefix(_CONVERTED)
+    base, _, dtype = rest.partition("@")
+    return Making(held.parse(base), name != rest, None if not dtype else _dtype(name, dtype))
+
+
+def _dtype(name: str, dtype: str) -> RowDtype:
+    from recsmith.spec import RowDtype, UnknownNameError
+
+    if dtype not in get_args(RowDtype):
+        raise UnknownNameError(
+            "explore", f"candidate '{name}' wants rows in '{dtype}'", f"Choose from: {', '.join(get_args(RowDtype))}."
+        )
+    return cast(RowDtype, dtype)
 
 
 def _platforms(text: str) -> dict[str, Platform]:
