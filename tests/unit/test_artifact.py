@@ -258,6 +258,16 @@ def test_a_missing_dense_file(saved):
         artifact.open(folder)
 
 
+def test_a_folder_around_an_artifact_stands_for_it(tmp_path):
+    """What `train` writes is taken wherever an artifact is, by whichever way it comes in."""
+    from recsmith.importers import import_model
+
+    model = model_of()
+    artifact.save(model, weights_of(model), tmp_path / "run" / "model")
+    for way in (artifact.open, import_model):
+        assert way(tmp_path / "run")[0] == way(tmp_path / "run" / "model")[0] == model
+
+
 def test_a_folder_that_is_not_an_artifact(tmp_path):
     with pytest.raises(FormatError, match=r"no model\.json"):
         artifact.open(tmp_path)

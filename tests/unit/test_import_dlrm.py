@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsmith.importers import IMPORTERS, artifact, import_model
+from recsmith.importers import artifact, import_model
 from recsmith.reference import forward, lookup
 from recsmith.spec import CheckpointError, FormatError, Interaction, Jagged
 
@@ -293,7 +293,3 @@ def test_a_truncated_safetensors_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FormatError, match="truncated"):
         import_model(path)
-
-
-def test_the_menu_loads_every_importer():
-    assert all(callable(IMPORTERS[name]) for name in IMPORTERS)

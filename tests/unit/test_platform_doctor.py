@@ -59,11 +59,11 @@ def test_absent_packages_name_their_extra():
 
 
 def test_huge_pages_switched_off_name_the_command():
-    findings = page_findings(HugePages("never", {}), 0)
+    findings = page_findings(HugePages("never"), 0)
     assert [finding.status for finding in findings] == ["warning", "warning"]
     assert "transparent_hugepage/enabled" in findings[0].remedy
-    assert [f.status for f in page_findings(HugePages("madvise", {}), 16 << 20)] == ["ok", "ok"]
-    assert [f.status for f in page_findings(HugePages("madvise", {}), 0)] == ["ok", "warning"]
+    assert [f.status for f in page_findings(HugePages("madvise"), 16 << 20)] == ["ok", "ok"]
+    assert [f.status for f in page_findings(HugePages("madvise"), 0)] == ["ok", "warning"]
 
 
 def test_huge_pages_are_counted_in_the_mapping_only():

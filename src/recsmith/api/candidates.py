@@ -36,7 +36,7 @@ from recsmith.training.metrics import Figure, Quality
 
 from .compose import load
 from .converter import STEPS, Converter
-from .training import MODEL_FOLDER, SCORES_FILE, SUMMARY_FILE, TrainSummary, train
+from .training import SCORES_FILE, SUMMARY_FILE, TrainSummary, train
 from .weighing import served_bytes, smallest, weigh
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Original:
 
         if not (folder / SCORES_FILE).is_file():
             raise FormatError(operation, f"'{folder}' is no finished training", "Make one with 'recsmith train'.")
-        model, weights = load(folder / MODEL_FOLDER)
+        model, weights = load(folder)
         place = samples or folder / "samples"
         kept = Store.open(place)
         if kept.facts.source != data:
@@ -287,7 +287,7 @@ class Original:
         if not (folder / SCORES_FILE).is_file():
             model, weights = convert()
             scores_S = _predicted(model, weights, self.kept, progress)
-            artifact.save(model, weights, folder / MODEL_FOLDER, progress)
+            artifact.save(model, weights, folder / artifact.MODEL_FOLDER, progress)
             partial = folder / ("partial-" + SCORES_FILE)
             np.save(partial, scores_S)
             os.replace(partial, folder / SCORES_FILE)
@@ -312,7 +312,7 @@ def slug(name: str) -> str:
 
 def opened(folder: Path) -> Held:
     """What a finished training, or a conversion, in `folder` came to."""
-    return Held(*load(folder / MODEL_FOLDER), np.load(folder / SCORES_FILE))
+    return Held(*load(folder), np.load(folder / SCORES_FILE))
 
 
 def _predicted(model: Model, weights: Weights, kept: Store, progress: Progress | None) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ MEASURES = Registry("calibration", {"cuda": "recsmith.calibration.cuda:measure"}
 
 
 def load(source: str | Path, **options: Any) -> tuple[Model, Weights]:
-    """A trained model: an artifact folder, a PyTorch checkpoint or a safetensors file.
+    """A trained model: an artifact, a folder that `train` wrote, a PyTorch checkpoint or a safetensors file.
 
     Large tables are mapped, not read.
 

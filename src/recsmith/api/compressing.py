@@ -18,7 +18,6 @@ from recsmith.training.metrics import Quality
 
 from .candidates import Candidate, Held, Original, opened, slug
 from .converter import STEPS
-from .training import MODEL_FOLDER
 from .weighing import dense_bytes, served_bytes, smallest, weigh
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def compress(
     chosen = trial.best() if trial.finished else None
     if chosen is not None:
         best = trial.made[chosen]
-        artifact.save(best.model, best.weights, target / MODEL_FOLDER, progress)
+        artifact.save(best.model, best.weights, target / artifact.MODEL_FOLDER, progress)
     return trial.outcome(chosen)
 
 

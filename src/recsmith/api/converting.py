@@ -13,7 +13,6 @@ from recsmith.training.metrics import Quality
 from .compose import load
 from .converter import STEPS, ConvertedTable, Converter
 from .evaluating import evaluate
-from .training import MODEL_FOLDER
 
 
 class Converted(Record, frozen=True):
@@ -67,8 +66,7 @@ def convert(
         CapacityError: rows do not fit in memory.
         UnavailableError: torch is not installed.
     """
-    folder = Path(directory)
-    model, weights = load(folder / MODEL_FOLDER if (folder / MODEL_FOLDER).is_dir() else folder)
+    model, weights = load(directory)
     names = [feature.name for feature in model.features] if features is None else list(features)
     settings = _among(choice(model), names) if callable(choice) else choice
     asked = {} if profile is None else hot.by_table(model, traces.read(profile, names))
@@ -77,7 +75,7 @@ def convert(
     if decoders is not None:
         converter.model, converter.weights = made, arrays
         made, arrays = converter.round_decoders(decoders, names)
-    before = evaluate(folder, data, limit=limit, progress=progress).quality if data else None
+    before = evaluate(directory, data, limit=limit, progress=progress).quality if data else None
     artifact.save(made, arrays, output, progress)
     after = evaluate(output, data, limit=limit, progress=progress).quality if data else None
     return Converted(str(output), model.nbytes, made.nbytes, tuple(converter.done), data, before, after)

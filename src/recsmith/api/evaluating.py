@@ -19,7 +19,6 @@ from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 
 from .compose import compile, load, plan, platform
-from .training import MODEL_FOLDER
 
 Engine = Literal["recsmith", "torch"]
 _BATCH = 2048
@@ -70,8 +69,7 @@ def evaluate(
         FormatError, CheckpointError: data or model cannot be read.
         InputError: a sample is bad and bad rows are errors, or there are none.
     """
-    folder = Path(directory)
-    model, weights = load(folder / MODEL_FOLDER if (folder / MODEL_FOLDER).is_dir() else folder)
+    model, weights = load(directory)
     source, tally = sources.parse(data), Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
     scores, labels = [], []

@@ -12,6 +12,7 @@ from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
 from recsmith.data.asked import accesses
+from recsmith.importers import artifact
 from recsmith.planner.paths import pareto
 from recsmith.spec import (
     InputError,
@@ -32,7 +33,6 @@ from .compose import load, plan, platform
 from .converter import STEPS
 from .explored import ASKED_FILE, Asked, Explored, LeftOut
 from .latency import measured, modelled
-from .training import MODEL_FOLDER
 from .ways import ways_within
 from .weighing import Ways, served_bytes, smallest
 
@@ -215,8 +215,8 @@ class _Exploration:
         making, plain = self.makings[name], self.original.held.model
         held = making.held(plain)
         if making.dtype is not None and self.models[name] != held:
-            return self._training(name) / making.dtype / MODEL_FOLDER
-        return (self.original.folder if held == plain else self._training(name)) / MODEL_FOLDER
+            return self._training(name) / making.dtype / artifact.MODEL_FOLDER
+        return (self.original.folder if held == plain else self._training(name)) / artifact.MODEL_FOLDER
 
     def _join(self, name: str, label: str, here: str) -> None:
         """The paths of one candidate on one platform."""
@@ -274,13 +274,9 @@ def _rooms(platforms: Mapping[str, Platform], memory: Mapping[str, int]) -> dict
         raise InputError(
             "explore", f"there is no platform '{unknown[0]}' to give memory to", f"There are: {', '.join(platforms)}."
         )
-    return {name: memory.get(name) or _global_bytes(each) for name, each in platforms.items()}
+    return {name: memory.get(name) or each.main_bytes for name, each in platforms.items()}
 
 
 def _identity(machine: Platform) -> str:
     # What is probed varies a little, clock rates for instance.
     return machine.machine if machine.source == "probed" else machine.digest()
-
-
-def _global_bytes(machine: Platform) -> int:
-    return machine.bind(machine.cores[0].id, "global").capacity_bytes

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from recsmith.training.checkpoint import State
     from recsmith.training.module import TrainedDlrm
 
-MODEL_FOLDER = "model"
 SCORES_FILE = "held_back.npy"
 SUMMARY_FILE = "summary.json"
 
@@ -132,7 +131,7 @@ def train(
     if state.step < total:
         return _summary(target, kept, model, state, total, None)
     quality = _evaluate(module, kept, target, resamples, progress)
-    artifact.save(model, module.weights(_vocabularies(kept)), target / MODEL_FOLDER, progress)
+    artifact.save(model, module.weights(_vocabularies(kept)), target / artifact.MODEL_FOLDER, progress)
     found = _summary(target, kept, model, state, total, quality)
     found.save(target / SUMMARY_FILE)
     return found

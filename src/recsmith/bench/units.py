@@ -54,6 +54,11 @@ def show_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def show_some(count: int, noun: str) -> str:
+    """A number of things: "1 core", "2,048 samples"."""
+    return f"{show_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def _three(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 

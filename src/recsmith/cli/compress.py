@@ -10,7 +10,7 @@ import typer
 from recsmith.bench.units import parse_bytes, show_bytes
 
 from .convert import Steps
-from .options import Artifact, Json, Quiet, names
+from .options import Json, Quiet, TrainingFolder, names
 from .output import Output, grid, plain
 from .train import Data, Seconds, Target
 
@@ -40,7 +40,7 @@ Trained = Annotated[
 
 
 def run(
-    directory: Artifact,
+    directory: TrainingFolder,
     memory: Memory,
     data: Data,
     output: Target,
@@ -55,7 +55,7 @@ def run(
     """The best quality inside a number of bytes: rows of fewer bits, or tables computed (converted without training, or
     trained anew) and kept in fewer bits.
 
-    DIR is a folder that `recsmith train` wrote, with plain tables. The first half of the samples held back decides
+    The first half of the samples held back decides
     which one is best, the others tell how good; it is written to `model` inside the output folder. Run again to go on.
     """
     from recsmith import api

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import replace
 
-from recsmith.bench.units import show_bytes, show_count, show_seconds
+from recsmith.bench.units import show_bytes, show_count, show_seconds, show_some
 
 from .options import Json, Machine, Quiet
 from .output import Output, grid, mark, plain
@@ -80,16 +80,18 @@ def render_summary(console: Console, made: Plan) -> None:
         placements = [placement for stage in bucket.stages for placement in stage.placements]
         flows = Counter(placement.strategy for placement in placements)
         owned = sum(len(placement.cores) == 1 for placement in placements)
-        upto = "any size" if bucket.batch_up_to is None else f"up to {show_count(bucket.batch_up_to)}"
         ways = ", ".join(f"{name} {count}" for name, count in flows.most_common())
         console.print(
-            f"[bold]Batches of {upto}[/bold] on {len(bucket.cores)} cores: {len(placements)} placements ({ways}), "
+            f"[bold]{_sizes(bucket)}[/bold] on {show_some(len(bucket.cores), 'core')}: "
+            f"{show_some(len(placements), 'placement')} ({ways}), "
             f"{owned} on a single core"
         )
     render_servings(console, made.serving)
     if made.fold is not None:
         size = show_bytes(made.fold.nbytes)
-        console.print(f"{len(made.fold.features)} features folded into the first top layer, {size} of rows")
+        console.print(
+            f"{show_some(len(made.fold.features), 'feature')} folded into the first top layer, {size} of rows"
+        )
     _rest(console, made.predicted, made.notes, made.planner, made.machine)
 
 
@@ -106,7 +108,6 @@ def render_plan(console: Console, made: Plan) -> None:
 
 
 def _batches(console: Console, served: ServedBatches, source: str) -> None:
-    upto = "" if served.batch_up_to is None else f" to {show_count(served.batch_up_to)}"
     lines = grid("feature", ">rows", ">bytes", "served", "cores", ">predicted", "next best way")
     for feature in served.features:
         lines.add_row(
@@ -119,8 +120,12 @@ def _batches(console: Console, served: ServedBatches, source: str) -> None:
             plain(_next_best(feature, served.cores)),
         )
     batch = served.predicted.batch
-    sizes = f"Batches of {show_count(served.batch_from)}{upto or ' and more'}"
-    console.print(f"[bold]{sizes}[/bold], costs for {batch} ({mark(source)})")
+    first, last = served.batch_from, served.batch_up_to
+    if first == last:
+        sizes = show_some(first, "sample")
+    else:
+        sizes = f"{show_count(first)} {'and more' if last is None else f'to {show_count(last)}'} samples"
+    console.print(f"[bold]Batches of {sizes}[/bold], costs for {batch} ({mark(source)})")
     console.print(lines)
 
 
@@ -142,8 +147,7 @@ def _predictions(console: Console, predictions: Sequence[Predicted], of: str = "
 def _bucket(console: Console, bucket: Bucket) -> None:
     from recsmith.planner.explain import describe
 
-    upto = "any size" if bucket.batch_up_to is None else f"up to {show_count(bucket.batch_up_to)} samples"
-    lines = grid("feature", "table", ">rows", "served", "cores", title=f"Batches of {upto}")
+    lines = grid("feature", "table", ">rows", "served", "cores", title=_sizes(bucket))
     for stage in bucket.stages:
         for placement in stage.placements:
             shard = placement.shard
@@ -156,6 +160,12 @@ def _bucket(console: Console, bucket: Bucket) -> None:
                 _cores(placement.cores, bucket.cores),
             )
     console.print(lines)
+
+
+def _sizes(bucket: Bucket) -> str:
+    if bucket.batch_up_to is None:
+        return "Batches of any size"
+    return f"Batches of up to {show_some(bucket.batch_up_to, 'sample')}"
 
 
 def _next_best(feature: ServedFeature, cores: Sequence[str]) -> str:

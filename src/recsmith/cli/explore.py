@@ -12,7 +12,7 @@ from recsmith.bench.units import parse_bytes, show_bytes, show_seconds
 
 from . import held
 from .convert import Steps
-from .options import Artifact, Json, PlannerName, Quiet, names
+from .options import Json, PlannerName, Quiet, TrainingFolder, names
 from .output import Output, grid, mark, plain
 from .train import Data, Restart, Seconds
 
@@ -49,7 +49,7 @@ _CONVERTED = "converted:"
 
 
 def run(
-    directory: Artifact,
+    directory: TrainingFolder,
     data: Data,
     platforms: Platforms = "cpu",
     memory: Memory = "",
@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Which representation on which platform: quality, bytes and latency of each, and those that none beats.
 
-    DIR is a folder that `recsmith train` wrote, with plain tables. Candidates are rounded or trained anew; latencies
+    Candidates are rounded or trained anew; latencies
     are measured on this machine and modelled on others. Writes paths.json and paths.svg. Run again to go on.
     """
     from recsmith import api

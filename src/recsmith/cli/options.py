@@ -10,7 +10,12 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 
-Artifact = Annotated[Path, typer.Argument(metavar="DIR", help="Folder written by `recsmith import`.")]
+Artifact = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of a model, as `recsmith import`, `train` or `convert` write it.")
+]
+TrainingFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder that `recsmith train` wrote, with plain tables.")
+]
 Machine = Annotated[
     str,
     typer.Option(
@@ -23,13 +28,24 @@ Machine = Annotated[
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="Written by `recsmith plan`.")]
 PlannerName = Annotated[str, typer.Option("--planner", help="auto, symmetric, fused, greedy or ilp.")]
 Strategies = Annotated[
-    str, typer.Option("--strategies", metavar="A,B", help="Those the planner may use; all when not given.")
+    str,
+    typer.Option(
+        "--strategies",
+        metavar="A,B",
+        help="Data flows that the planner may use: gm, l1, gm_ub, l1_ub; all when not given.",
+    ),
 ]
 Isa = Annotated[str, typer.Option("--isa", help="Force an instruction set: scalar, avx2, avx512, neon.")]
 Rows = Annotated[
     Path, typer.Option("--input", "-i", metavar="FILE", help="Rows: .parquet, .tsv, .csv, .npz, Criteo or MovieLens.")
 ]
-Reader = Annotated[str, typer.Option("--reader", help="How to read the rows; `auto` tells from the file.")]
+Reader = Annotated[
+    str,
+    typer.Option(
+        "--reader",
+        help="npz, tsv, parquet, criteo_tsv, criteo_parquet, avazu, movielens; `auto`: tell from the file.",
+    ),
+]
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -7,6 +7,8 @@
     dense.pt2, vocabularies             what the model refers to by name
     README.md                           the model card
 
+Training and what tries several models write the artifact to `model` inside their folder, which stands for it.
+
 `model.json` is written last: a folder without it is not an artifact, whatever else lies there.
 """
 
@@ -24,6 +26,7 @@ from .model_card import model_card
 from .tensor_file import Stored, read, write
 
 MODEL_FILE = "model.json"
+MODEL_FOLDER = "model"
 DENSE_FILE = "dense.safetensors"
 PARAMETERS_FILE = "representations.safetensors"
 CARD_FILE = "README.md"
@@ -68,18 +71,25 @@ def save(
     return folder
 
 
+def home(directory: str | Path) -> Path:
+    """The artifact's own folder: `directory`, or `model` inside it where that is what it holds."""
+    folder = Path(directory)
+    inside = folder / MODEL_FOLDER
+    return inside if (inside / MODEL_FILE).is_file() and not (folder / MODEL_FILE).is_file() else folder
+
+
 def open(directory: str | Path) -> tuple[Model, Weights]:
     """The model and its weights, memory-mapped: only headers are read, whatever the size.
 
     Raises:
         FormatError: the folder is not an artifact, or one of its files is missing, truncated or misshapen.
     """
-    folder = Path(directory)
+    folder = home(directory)
     if not (folder / MODEL_FILE).is_file():
         raise FormatError(
             "open",
             f"'{folder}' has no {MODEL_FILE}, so it is not an artifact (or saving it was interrupted)",
-            "Make one with 'recsmith import'.",
+            "Make one with 'recsmith import' or 'recsmith train'.",
         )
     model = Model.open(folder / MODEL_FILE)
     tables: dict[str, Stored] = {}

@@ -8,6 +8,8 @@ from typing import Literal
 
 from recsmith.spec import CheckpointError
 
+from . import artifact
+
 Kind = Literal["artifact", "torch", "safetensors"]
 
 _ZIP = b"PK\x03\x04"
@@ -35,7 +37,7 @@ def recognise(path: Path) -> Kind:
         CheckpointError: it does not exist, is empty, or is none of ours; says what it looks like.
     """
     if path.is_dir():
-        if (path / "model.json").is_file():
+        if (artifact.home(path) / artifact.MODEL_FILE).is_file():
             return "artifact"
         raise CheckpointError("import", f"folder '{path}' has no model.json, so it is not an artifact", WANTED)
     try:

@@ -157,7 +157,8 @@ def _with_small_batches(
         kept = [Range(size, replace(several, batch_up_to=middle), (), {}), *kept]
     if crossover == 0:
         return kept, ["Even batches of one sample are predicted to gain from several cores."]
-    note = f"Batches of up to {crossover} samples stay on the caller's thread, where the hand-off would cost more."
+    small = "Single samples" if crossover == 1 else f"Batches of up to {crossover} samples"
+    note = f"{small} stay on the caller's thread, where the hand-off would cost more."
     return [Range(crossover, replace(single, batch_up_to=crossover), (), bounds), *kept], [note]
 
 

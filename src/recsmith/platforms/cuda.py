@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from recsmith.spec import Platform, UnavailableError
+from recsmith.spec import Platform
 
 from .chip import Chip, Figure, chip, modelled, names
 from .driver import Device, Driver, open_driver
@@ -89,15 +89,3 @@ def seen(device: Device, near: Chip) -> Chip:
         }
     figures = near.figures | {name: Figure(value, "driver") for name, value in said.items() if value > 0}
     return Chip("cuda", device.name, device.compute_capability, figures)
-
-
-def require_gpu(operation: str) -> Driver:
-    """The driver, with at least one GPU.
-
-    Raises:
-        UnavailableError: there is none; says so in the words of `operation`.
-    """
-    try:
-        return open_driver()
-    except UnavailableError as error:
-        raise UnavailableError(operation, error.problem, error.remedy) from error

@@ -5,8 +5,8 @@ from recsmith.spec import Registry
 STRATEGIES = Registry(
     "strategy",
     {
-        "gm": "recsmith.strategies.gm:GlobalMemory",
-        "l1": "recsmith.strategies.l1:Local",
+        "gm": "recsmith.strategies.row_by_row:GlobalMemory",
+        "l1": "recsmith.strategies.row_by_row:Local",
         "gm_ub": "recsmith.strategies.unified_buffer:GlobalUnifiedBuffer",
         "l1_ub": "recsmith.strategies.unified_buffer:LocalUnifiedBuffer",
     },

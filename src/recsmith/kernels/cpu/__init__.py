@@ -13,11 +13,6 @@ def targets() -> tuple[str, ...]:
     return tuple(_native.targets())
 
 
-def best_target() -> str:
-    """The fastest instruction set that this processor can run."""
-    return targets()[-1]
-
-
 def choose_target(isa: str) -> str:
     """The target called `isa`, or the best one for "auto".
 

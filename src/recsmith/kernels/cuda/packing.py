@@ -10,7 +10,6 @@ from .call import MODES, POLICIES, Ids, Vectors
 
 _IDS = struct.Struct("<QQQqQ")
 _FEATURE = struct.Struct("<QqqqqQqiiiiiiqQQ")
-FEATURE_BYTES = _FEATURE.size
 # What a kernel may take by value since CUDA 12.1.
 MOST_ARGUMENT_BYTES = 32764
 

@@ -1,4 +1,6 @@
-"""GM: each row is fetched from global memory when its id comes up ([ASYM] section 3, papers.md A3)."""
+"""GM and L1: each row is fetched when its id comes up, from global memory or from core-local memory, where the rows
+were preloaded and stay ([ASYM] section 3, papers.md A3).
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,18 @@ from recsmith.spec import Access, Gather, Ledger, Role, Shard, Table, Work
 from .traffic import ids_bytes, lookups, rows_read, vectors, written_bytes
 
 
-class GlobalMemory:
-    """Row by row from global memory, with prefetches in flight."""
+class _RowByRow:
+    """Rows come from `source`, one a look-up."""
 
-    name = "gm"
-
-    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
-        """Nothing is kept."""
-        return {}
+    name: str
+    source: Role
 
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """One random row read per look-up."""
         count = lookups(table, shard, samples, access)
         return Work(
-            requests=(rows_read("global", table, shard, count, access),),
+            requests=(rows_read(self.source, table, shard, count, access),),
+            kept_bytes=_bytes(table, shard) if self.source == "local" else 0.0,
             ids_bytes=ids_bytes(samples, access),
             written_bytes=written_bytes(op, table, samples, access),
             vectors=vectors(op, samples, access),
@@ -43,5 +43,31 @@ class GlobalMemory:
         out = np.zeros((len(bags), rows.shape[1]))
         for bag, (ids, scales) in enumerate(zip(bags, weights, strict=True)):
             for index, scale in zip(ids, scales, strict=True):
-                out[bag] += scale * memory.gather("global", rows, int(index))
+                out[bag] += scale * memory.gather(self.source, rows, int(index))
         return out
+
+
+class GlobalMemory(_RowByRow):
+    """GM: from global memory, with prefetches in flight."""
+
+    name = "gm"
+    source: Role = "global"
+
+    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
+        """Nothing is kept."""
+        return {}
+
+
+class Local(_RowByRow):
+    """L1: from the core's own memory, which holds the shard for good."""
+
+    name = "l1"
+    source: Role = "local"
+
+    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
+        """The whole shard is kept in local memory."""
+        return {"local": _bytes(table, shard)}
+
+
+def _bytes(table: Table, shard: Shard) -> int:
+    return shard.rows * table.format.stride_bytes(table.dim)
