@@ -8,6 +8,7 @@ from recsmith import api
 from recsmith.bench import dlrm, first_layer, layer_engines, lookup, model, prediction
 from recsmith.bench.engine import NoSettings
 from recsmith.bench.options import LookupOptions
+from recsmith.calibration import folding
 from recsmith.data import shapes, synthetic
 from recsmith.reference import forward
 from recsmith.reference import lookup as oracle
@@ -65,6 +66,19 @@ def test_whole_models_are_compared():
     for case in record.cases:
         assert 0 < case.q1_s <= case.median_s <= case.q3_s <= case.p90_s <= case.p99_s <= case.p999_s
     assert model.ModelRecord.from_json(record.to_json()) == record
+
+
+def test_a_model_that_folds_is_timed_beside_itself(monkeypatch):
+    monkeypatch.setattr(folding, "trial", lambda *_: folding.Trial(2e-3, 1e-3, faster=True))
+    options = model.ModelOptions(
+        "criteo_kaggle", (8,), dim=4, max_bytes=400_000, pages="4k", against=("torch",), rounds=2, seconds=0.05,
+        interaction="cat", fold_bytes=3_000_000,
+    )  # fmt: skip
+    record = model.run_model_bench(options)
+    settings = {case.engine: case.settings for case in record.cases}
+    assert set(settings) == {"recsmith", "recsmith[unfolded]", "torch"} and record.interaction == "cat"
+    assert "features folded in" in settings["recsmith"] and "folded" not in settings["recsmith[unfolded]"]
+    assert [each.best_peer for each in record.ratios] == ["torch"]
 
 
 @pytest.mark.slow

@@ -41,6 +41,8 @@ def model_on_gpu(options: ModelOptions, progress: Progress | None = None) -> Mod
     from .gpu.model import run_gpu_model
     from .gpu.model_rivals import RIVALS
 
+    if options.fold_bytes:
+        raise InputError("bench", "features are not folded on GPUs", "Leave out --fold.")
     # The rivals of processors are the default; on a GPU that means its own.
     chosen = tuple(RIVALS) if options.against == USUAL_RIVALS else options.against
     return run_gpu_model(replace(options, against=chosen), progress)

@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recsmith import api
 from recsmith.data import distributions, shapes, synthetic
 from recsmith.platforms import load, restrict
 from recsmith.spec import Batch, Model, Objective, Progress, Record, RecsmithError, Weights
 from recsmith.spec.platform import Page
 
 from . import dlrm, ours, process, records, rival, rounds
+from .layer_engines import torch_threads
 from .model_engines import PEERS, OursModel
+from .result import OURS
 from .tables import SharedTables
 
 _TOLERANCE = 1e-5
@@ -27,6 +30,7 @@ _MOST_WAITED = 0.01
 _FEWEST_BATCHES = 64
 _MOST_BATCHES = 4096
 USUAL_RIVALS = ("torch", "compile")
+UNFOLDED = "recsmith[unfolded]"
 
 
 class ModelOptions(Record, frozen=True):
@@ -36,6 +40,8 @@ class ModelOptions(Record, frozen=True):
         batches: sizes, each a case of its own.
         seconds: of timed calls for each engine and batch size, about.
         rounds: turns in which the calls are made.
+        interaction: how vectors are joined; as the workload's source says when None.
+        fold_bytes: that folded rows may take, where vectors are concatenated; 0 folds none.
     """
 
     workload: str
@@ -52,6 +58,8 @@ class ModelOptions(Record, frozen=True):
     rounds: int = 15
     seconds: float = 1.0
     seed: int = 0
+    interaction: Literal["dot", "cat"] | None = None
+    fold_bytes: int = 0
 
 
 class ModelCase(Record, frozen=True):
@@ -85,7 +93,11 @@ class BatchRatio(Record, frozen=True):
 
 
 class ModelRecord(Record, frozen=True):
-    """The result of `recsmith bench model`."""
+    """The result of `recsmith bench model`.
+
+    Attributes:
+        interaction: how vectors are joined; empty in records from before it was said.
+    """
 
     workload: str
     run: records.Run
@@ -96,6 +108,7 @@ class ModelRecord(Record, frozen=True):
     missing: tuple[records.Missing, ...]
     kind: Literal["model"] = "model"
     version: int = 1
+    interaction: str = ""
 
 
 def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> ModelRecord:
@@ -108,7 +121,7 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
     rival.known(PEERS, options.against, "whole-model rival")
     allocator = process.keep_freed_memory()
     shape = shapes.shape(options.workload, options.dim, options.max_bytes)
-    model = dlrm.dlrm(shape)
+    model = dlrm.dlrm(shape, options.interaction)
     tables = SharedTables(model, options.pages, options.seed, progress)
     dense = dlrm.parameters(model, options.seed)
     missing: list[records.Missing] = []
@@ -124,7 +137,14 @@ def run_model_bench(options: ModelOptions, progress: Progress | None = None) -> 
     machine = load(options.platform or "cpu").machine
     run = records.Run(records.commit(), records.now(), machine, options.threads, str(pins), allocator)
     return ModelRecord(
-        options.workload, run, options.ids, model.nbytes, tuple(cases), _ratios(cases), tuple(dict.fromkeys(missing))
+        options.workload,
+        run,
+        options.ids,
+        model.nbytes,
+        tuple(cases),
+        _ratios(cases),
+        tuple(dict.fromkeys(missing)),
+        interaction="" if model.interaction is None else model.interaction.kind,
     )
 
 
@@ -159,11 +179,19 @@ def _engines(
     laws = distributions.parse(options.ids, [feature.name for feature in model.features])
     workload = shape.workload(batch, laws, options.ids)
     machine = restrict(load(options.platform or "cpu"), options.threads)
+    weights = Weights(tables.tables, dense)
     plan = ours.planned(model, machine, Objective((workload,)), options.planner, options.strategies)
-    executable = ours.bound(model, plan, Weights(tables.tables, dense), machine)
-    stack.callback(executable.close)
-    first = OursModel(executable, options.threads)
-    engines: dict[str, Any] = {first.name: first}
+    plans = {OURS: plan}
+    if options.fold_bytes:
+        with torch_threads(options.threads):
+            folded = api.rehearse_fold(model, plan, weights, max_bytes=options.fold_bytes, platform=machine)
+        plans = {OURS: folded, UNFOLDED: plan}
+    engines: dict[str, Any] = {}
+    for name, each in plans.items():
+        executable = ours.bound(model, each, weights, machine)
+        stack.callback(executable.close)
+        engines[name] = OursModel(executable, options.threads, name, each.fold)
+    first = engines[OURS]
     wanted = np.array(first.output(first.call(first.prepare(made[0]))))
     for name in options.against:
         try:
@@ -252,8 +280,8 @@ def _case(engine: Any, batch: int, seconds: Sequence[float]) -> ModelCase:
 def _ratios(cases: Sequence[ModelCase]) -> tuple[BatchRatio, ...]:
     found = []
     for batch in dict.fromkeys(case.batch for case in cases):
-        mine = next(case for case in cases if case.batch == batch and case.engine == OursModel.name)
-        rivals = [case for case in cases if case.batch == batch and case.engine != OursModel.name]
+        mine = next(case for case in cases if case.batch == batch and case.engine == OURS)
+        rivals = [case for case in cases if case.batch == batch and case.engine not in (OURS, UNFOLDED)]
         best = min(rivals, key=lambda case: case.median_s, default=None)
         if best:
             found.append(BatchRatio(batch, best.engine, best.median_s / mine.median_s))

@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import __version__
-from recsmith.spec import Batch, Executable, Mlp, Model
+from recsmith.spec import Batch, Executable, Fold, Mlp, Model
+
+from .result import OURS
 
 
 class OursModel:
     """`executable.run(batch)`."""
 
-    name = "recsmith"
-
-    def __init__(self, executable: Executable, threads: int) -> None:
-        self.version = __version__
+    def __init__(self, executable: Executable, threads: int, name: str = OURS, fold: Fold | None = None) -> None:
+        self.name, self.version = name, __version__
         self.settings = f"executable.run(batch), ids checked, {threads} threads, as many intra-op"
+        if fold is not None:
+            self.settings += f", {len(fold.features)} features folded in {fold.nbytes:,} bytes"
         self._executable = executable
         self._threads = threads
 

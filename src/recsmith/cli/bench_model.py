@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from recsmith.bench.model import ModelRecord
 
 Against = Annotated[str, typer.Option(metavar="A,B", help="Rivals: torch, compile; on a GPU also fused.")]
+Join = Annotated[
+    Literal["dot", "cat"] | None,
+    typer.Option("--interaction", help="How vectors are joined; as the workload's source says when not given."),
+]
+FoldBytes = Annotated[
+    str,
+    typer.Option(
+        "--fold",
+        metavar="BYTES",
+        help="With cat: fold features as `recsmith plan --fold` does; and fold none, beside it.",
+    ),
+]
 Seconds = Annotated[float, typer.Option(min=0.05, help="Of timed calls for each engine and batch size.")]
 
 
@@ -34,6 +46,8 @@ def run(
     max_bytes: MaxBytes = "",
     platform: Profile = None,
     against: Against = "torch,compile",
+    interaction: Join = None,
+    fold: FoldBytes = "",
     seconds: Seconds = 1.0,
     results: Results = None,
     *,
@@ -59,6 +73,8 @@ def run(
         max_bytes=parse_bytes(max_bytes) if max_bytes else None,
         against=names(against),
         seconds=seconds,
+        interaction=interaction,
+        fold_bytes=parse_bytes(fold) if fold else 0,
     )
     with out.progress() as progress:
         record = run_model(options, progress)
@@ -68,7 +84,8 @@ def run(
 
 
 def _render(console: Console, record: ModelRecord) -> None:
-    title = f"{record.workload}, {record.ids} ids, {record.run.threads} threads (measured)"
+    joined = f" ({record.interaction})" if record.interaction else ""
+    title = f"{record.workload}{joined}, {record.ids} ids, {record.run.threads} threads (measured)"
     lines = grid(">batch", "engine", ">median", ">p99", ">samples/s", title=title)
     for case in sorted(record.cases, key=lambda case: (case.batch, case.median_s)):
         style = "bold" if case.engine == "recsmith" else ""

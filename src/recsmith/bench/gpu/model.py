@@ -84,7 +84,7 @@ def run_gpu_model(
             cases += timed(present, batches, options, size, pins)
             if progress:
                 progress("measuring batch sizes", at + 1, len(options.batches))
-    nbytes = dlrm.dlrm(shapes.shape(options.workload, options.dim, options.max_bytes)).nbytes
+    nbytes = dlrm.dlrm(shapes.shape(options.workload, options.dim, options.max_bytes), options.interaction).nbytes
     run = records.Run(records.commit(), records.now(), platform.machine, options.threads, str(pins), allocator)
     return ModelRecord(
         options.workload, run, options.ids, nbytes, tuple(cases), ratios(cases), tuple(dict.fromkeys(missing))
@@ -112,7 +112,7 @@ def _suffix(name: str) -> str:
 
 def _batches(options: ModelOptions, size: int) -> list[Batch]:
     shape = shapes.shape(options.workload, options.dim, options.max_bytes)
-    return drawn(options, shape, dlrm.dlrm(shape), size, _FEWEST_BATCHES, _MOST_BATCHES)
+    return drawn(options, shape, dlrm.dlrm(shape, options.interaction), size, _FEWEST_BATCHES, _MOST_BATCHES)
 
 
 def _engines(
@@ -127,7 +127,8 @@ def _engines(
 ) -> list[Any]:
     """Ours of one precision and its rivals; in fp16 rows are stored so too, everybody's."""
     shape = shapes.shape(options.workload, options.dim, options.max_bytes, "fp16" if precision == "fp16" else "fp32")
-    model, dense = dlrm.dlrm(shape), dlrm.parameters(dlrm.dlrm(shape), options.seed)
+    model = dlrm.dlrm(shape, options.interaction)
+    dense = dlrm.parameters(model, options.seed)
     tables = filled(model, options.seed)
     laws = distributions.parse(options.ids, [feature.name for feature in model.features])
     objective = Objective(tuple(replace(shape.workload(b, laws), name=f"b{b}") for b in options.batches))
