@@ -203,6 +203,13 @@ def test_plans_for_a_modelled_gpu_hold(planner):
     assert not any("caller's thread" in note for note in plan.notes)
 
 
+def test_a_plan_is_made_of_flows_that_the_platform_has_kernels_for_unless_others_are_named():
+    platform = load("a100")
+    assert list(api.strategies(platform=platform)) == ["gm", "l1", "gm_ub"]
+    assert list(api.strategies(platform=api.platform("cpu"))) == list(STRATEGIES.names()) == list(api.strategies())
+    assert list(api.strategies(["l1_ub"], platform)) == ["l1_ub"]
+
+
 def test_owned_tables_gain_where_the_figures_say_so():
     """Long bags over small tables: shared memory answers at more than twice the L2's share of an SM."""
     shape = shapes.shape("small84_25mb", 32, dtype="fp16")

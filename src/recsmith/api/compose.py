@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from recsmith.cost import COSTS
+from recsmith.kernels import KERNELS
 from recsmith.planner import PLANNERS
 from recsmith.platforms import load as open_platform
 from recsmith.representations import beside_name, lower, seen, served, servings
@@ -89,13 +90,17 @@ def problem(model: Model, platform: Platform, workloads: Workload | Objective | 
     return Problem(model, ops, Objective.of(workloads), platform)
 
 
-def strategies(names: Sequence[str] | None = None) -> dict[str, Strategy]:
-    """Strategies by name; all on the menu when `names` is None.
+def strategies(names: Sequence[str] | None = None, platform: Platform | None = None) -> dict[str, Strategy]:
+    """Strategies by name; when `names` is None all on the menu, or those that `platform` has kernels for.
 
     Raises:
         UnknownNameError: a name is not on the menu.
     """
-    return {name: STRATEGIES[name]() for name in names or STRATEGIES.names()}
+    chosen = names or STRATEGIES.names()
+    if not names and platform is not None and platform.kind in KERNELS.names():
+        kernels = KERNELS[platform.kind]()
+        chosen = [name for name in chosen if kernels.supports("gather", name)]
+    return {name: STRATEGIES[name]() for name in chosen}
 
 
 def plan(
@@ -113,7 +118,7 @@ def plan(
     Args:
         workloads: what to plan for; one, several, or an objective that weighs them.
         planner: a name on `recsmith.planner.PLANNERS`.
-        allow: strategies to choose from; all of them by default.
+        allow: strategies to choose from; those that the platform has kernels for by default.
         cost: a name on `recsmith.cost.COSTS`.
         serving: how computed tables are served; those not named are computed when asked.
 
@@ -123,7 +128,7 @@ def plan(
     """
     ways = servings(model, serving)
     asked = problem(served(model, ways), platform, _both(model, workloads))
-    allowed = strategies(allow)
+    allowed = strategies(allow, platform)
     made: Plan = PLANNERS[planner]().plan(asked, allowed, COSTS[cost]())
     check(made, asked, allowed)
     return replace(made, serving=ways) if ways else made
@@ -146,7 +151,7 @@ def rehearse(
     Args:
         plan: made for this machine.
         platform: what it was made for; probed when None.
-        allow: strategies to choose from; all of them by default.
+        allow: strategies to choose from, as of `plan`.
 
     Raises:
         PlanError: the model has computed tables, whose time depends on what is cached.
@@ -158,7 +163,8 @@ def rehearse(
 
     if model.computes:
         raise PlanError("rehearse", f"model '{model.name}' computes some of its rows", "Plan it without a rehearsal.")
-    here, allowed = platform or open_platform("cpu"), strategies(allow)
+    here = platform or open_platform("cpu")
+    allowed = strategies(allow, here)
     part, own = seen(model, plan)[0]
     asked = problem(part, here, own.objective)
     made = rehearsed(own, Pricer(asked, allowed, COSTS["fitted"]()), weights, bind, progress)

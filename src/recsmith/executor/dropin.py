@@ -173,7 +173,9 @@ class _Inputs:
         try:
             held = self._holds(dict(zip(self._parameters, args, strict=True)))
         except (AttributeError, IndexError, TypeError, KeyError) as error:
-            raise InputError("forward", f"the inputs are not of the sample's kind: {error}", "") from error
+            raise InputError(
+                "forward", f"the inputs are not of the sample's kind: {error}", "Pass what the sample was like."
+            ) from error
         if not all(held):
             broken = self._guards[held.index(False)]
             raise InputError(

@@ -18,6 +18,7 @@ from recsmith.spec import CapacityError, FormatError, Model, Plan, Platform, Pro
 
 Pages = Literal["huge", "4k", "file", "borrow"]
 _DTYPES = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "int8": np.uint8, "int4": np.uint8}
+_LESS = "Free memory, store rows in fewer bits (recsmith convert --to int8), or compile with pages='file'."
 _LINE_BYTES = 64
 _COPY_BYTES = 64 << 20
 # What is left to everything else on the machine.
@@ -150,7 +151,7 @@ def _copied(
     threads: int,
     progress: Progress | None,
 ) -> TableMemory:
-    room = room_for(model, plan, platform, pages, "Use pages='file' to read the memory map, or a smaller row format.")
+    room = room_for(model, plan, platform, pages, _LESS)
     done = 0
     for table in model.tables:
         for count in _copy(room.arena, room.starts[table.name], table, arrays[table.name], threads):

@@ -8,10 +8,8 @@ from typing import Any
 
 from recsmith import api
 from recsmith.data import distributions, shapes
-from recsmith.kernels import KERNELS
 from recsmith.platforms import load
 from recsmith.spec import Plan, Platform, Progress, RecsmithError, Workload
-from recsmith.strategies import STRATEGIES
 
 from .. import records, rival, rounds
 from . import ours
@@ -73,10 +71,8 @@ def run_gpu_lookup(
 
 
 def planned(options: GpuOptions, model: Any, platform: Platform, workload: Workload) -> Plan:
-    """The plan; without strategies given, made of those that have kernels."""
-    kernels = KERNELS[platform.kind]()
-    served = tuple(name for name in STRATEGIES.names() if kernels.supports("gather", name))
-    return api.plan(model, platform, workload, planner=options.planner, allow=options.strategies or served)
+    """The plan, of the strategies that were asked for."""
+    return api.plan(model, platform, workload, planner=options.planner, allow=options.strategies or None)
 
 
 def _admitted(case: GpuCase, made: Sequence[GpuEngine], stack: ExitStack) -> dict[str, GpuEngine]:

@@ -95,7 +95,11 @@ class CudaExecutable(Closing):
         form, ids = self._formed(ids, "lookup")
         shape = (ids.batch, self.model.width)
         if out is not None and (out.shape != shape or out.dtype != np.float32):
-            raise InputError("lookup", f"out is {out.dtype} {list(out.shape)}, wanted float32 {list(shape)}", "")
+            raise InputError(
+                "lookup",
+                f"out is {out.dtype} {list(out.shape)}, wanted float32 {list(shape)}",
+                "Pass such an array, or none.",
+            )
         if ids.batch == 0:
             empty = {name: np.empty((0, dim), np.float32) for name, dim in self._unpooled.items()}
             return Looked(np.empty(shape, np.float32) if out is None else out, empty, 0)
