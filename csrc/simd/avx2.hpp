@@ -110,11 +110,10 @@ struct Avx2 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
   }
   static F from_u8(__m128i x) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x)); }
-  // Each byte goes to a pair of lanes: as it is to the even one, shifted by a code to the odd one.
+  // Each lane shifts a code of its own down.
   static F from_u4(__m128i x) {
-    const __m256i pairs = _mm256_cvtepu8_epi64(x);
-    const __m256i spread = _mm256_or_si256(pairs, _mm256_slli_epi64(pairs, 28));
-    return _mm256_cvtepi32_ps(_mm256_and_si256(spread, _mm256_set1_epi32(15)));
+    const __m256i codes = _mm256_srlv_epi32(_mm256_broadcastd_epi32(x), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(codes, _mm256_set1_epi32(15)));
   }
 };
 

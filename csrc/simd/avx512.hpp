@@ -115,11 +115,13 @@ struct Avx512 {
   static __mmask16 below(int n) { return static_cast<__mmask16>((1u << n) - 1); }
   static F from_bf16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
   static F from_u8(__m128i x) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x)); }
-  // Each byte goes to a pair of lanes: as it is to the even one, shifted by a code to the odd one.
+  // Four bytes go to eight lanes each, which shift a code of their own down; a permutation takes it for an index of floats.
   static F from_u4(__m128i x) {
-    const __m512i pairs = _mm512_cvtepu8_epi64(x);
-    const __m512i spread = _mm512_or_si512(pairs, _mm512_slli_epi64(pairs, 28));
-    return _mm512_cvtepi32_ps(_mm512_and_si512(spread, _mm512_set1_epi32(15)));
+    const __m512i halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const F values = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i spread = _mm512_permutexvar_epi32(halves, _mm512_castsi128_si512(x));
+    return _mm512_permutexvar_ps(_mm512_srlv_epi32(spread, shifts), values);
   }
 };
 

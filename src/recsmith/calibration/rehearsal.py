@@ -6,6 +6,7 @@ which is faster.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -25,8 +26,11 @@ from .whole import batches_from_far
 
 WORTH_IT = 0.03
 """What was predicted stays unless it takes this much longer than something else, and certainly longer."""
-_HEAT, _FINAL = 15, 48
-"""Rounds of all finalists, and of those that are still in question after them."""
+_HEAT, _FINAL = 15, 24
+"""Rounds of all finalists, and in each spell of those that are still in question after them."""
+_SPELLS, _REST_S = 2, 0.7
+"""Spells of the final and the seconds between them: where other guests share the processors, one of them may be slow for
+a second, and whoever was timed in that second would be chosen for it."""
 _OUT_OF_QUESTION = 1.15
 
 
@@ -98,8 +102,10 @@ def _race(executables: Sequence[Executable], problem: Problem, workloads: Sequen
         each.go(_HEAT)
     heat = [median(aims(at)) for at in everybody]
     among = [at for at in everybody if at == 0 or heat[at] <= min(heat) * _OUT_OF_QUESTION]
-    for each in turns.values():
-        each.go(_FINAL if len(among) > 1 else 0, among)
+    for spell in range(_SPELLS if len(among) > 1 else 0):
+        time.sleep(_REST_S if spell else 0.0)
+        for each in turns.values():
+            each.go(_FINAL, among)
     return [aims(at) for at in everybody]
 
 
