@@ -127,3 +127,21 @@ def test_che_agrees_with_a_simulated_lru_cache():
         errors += [abs(hit_share(cache, name, law) - seen[i]) for i, (name, law, _) in enumerate(named)]
     assert np.median(errors) < 0.02
     assert max(errors) < 0.06
+
+
+def test_what_is_not_found_is_spread_over_the_rows_that_are_asked_for():
+    big = 100_000_000
+    uniform = footprint(Popularity.uniform(big), 64, 64)
+    traffic = Traffic()
+    traffic.ask("t", 1000.0, uniform)
+    assert SharedCache([traffic], 1 << 20).spread_bytes == pytest.approx(big * 64)
+    traffic.ask("u", 1000.0, uniform)
+    assert SharedCache([traffic], 1 << 20).spread_bytes == pytest.approx(2 * big * 64)
+    traffic.ask("seldom", 1.0, uniform)
+    assert SharedCache([traffic], 1 << 20).spread_bytes == pytest.approx(2 * big * 64, rel=0.01)
+
+
+def test_rows_that_are_found_are_not_spread():
+    traffic = Traffic()
+    traffic.ask("t", 1000.0, footprint(Popularity.uniform(1000), 64, 64))
+    assert SharedCache([traffic], 1 << 20).spread_bytes == 0.0

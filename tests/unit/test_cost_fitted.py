@@ -7,7 +7,7 @@ from recsmith.cost import COSTS
 from recsmith.cost.curves import CurveSpeeds
 from recsmith.cost.fitted import FittedCost
 from recsmith.cost.roofline import RooflineCost
-from recsmith.spec import Curve, Memory, Popularity, Request, Stream, Tuning, UnavailableError, Work
+from recsmith.spec import Curve, Memory, Popularity, Request, Stream, Tuning, UnavailableError, Widening, Work
 from recsmith.testing.machines import MIB, cached_machine, scratchpad_machine
 
 CORE = "node0/cpu0/c0"
@@ -207,3 +207,31 @@ def test_decoding_is_what_rows_of_a_type_cost_more_in_the_nearest_memory():
     work = Work(requests=(Request("global", 68, 1000.0, Popularity.uniform(10), "t", "int8", 64),))
     estimate = only(COST.loads(replace(platform, memories=tuple(encoded)), {CORE: [work]})[CORE])
     assert estimate.breakdown["decoding"] > 0
+
+
+def widening(row_bytes=64, cores=1, page="huge", wide_s=8e-9) -> Widening:
+    return Widening(row_bytes, cores, page, 1 << 30, 4 << 30, 5e-9, wide_s)
+
+
+def test_rows_spread_further_than_the_curves_cost_more_by_the_byte_and_not_for_ever():
+    speeds = CurveSpeeds(replace(memory_with(), widenings=(widening(),)), "huge")
+    narrower, same, twice, far, farther = (speeds.widened_s(64, 1, n * 2.0**30) for n in (0, 1, 2, 16, 1000))
+    assert (narrower, same, twice) == pytest.approx((-1e-9, 0.0, 1e-9))
+    assert far == farther == pytest.approx(15e-9)
+    assert CurveSpeeds(memory_with(), "huge").widened_s(64, 1, 1e12) == 0.0
+
+
+def test_widening_is_that_of_the_nearest_row_size_and_crew_and_never_a_gain():
+    some = (widening(), widening(512, wide_s=6.5e-9), widening(512, 8, wide_s=4e-9), widening(64, 1, "4k", 50e-9))
+    speeds = CurveSpeeds(replace(memory_with(), widenings=some), "huge")
+    assert speeds.widened_s(100, 1, 4.0 * 2**30) == pytest.approx(3e-9)
+    assert speeds.widened_s(400, 2, 4.0 * 2**30) == pytest.approx(1.5e-9)
+    assert speeds.widened_s(400, 7, 4.0 * 2**30) == 0.0
+
+
+def test_a_table_of_many_gigabytes_costs_more_a_row_than_one_of_one():
+    machine = cached_machine()
+    ram = replace(machine.memory("ram"), widenings=(widening(wide_s=17e-9),))
+    machine = replace(machine, memories=tuple(ram if m.id == ram.id else m for m in machine.memories))
+    one, four = (only(COST.loads(machine, {CORE: [gather(n << 24)]})[CORE]).breakdown["bags ram"] for n in (1, 4))
+    assert four - one == pytest.approx(1000 * 12e-9, rel=0.03)

@@ -67,6 +67,9 @@ class Anchors(Record, frozen=True):
             memory,
             capacity_bytes=self.capacities.get(memory.id, memory.capacity_bytes),
             curves=tuple(replace(c, seconds=c.seconds * factor, iqr_s=c.iqr_s * factor) for c in memory.curves),
+            widenings=tuple(
+                replace(w, narrow_s=w.narrow_s * factor, wide_s=w.wide_s * factor) for w in memory.widenings
+            ),
         )
 
 

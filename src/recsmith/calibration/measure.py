@@ -20,6 +20,7 @@ from .overheads import Bind, executor_overheads, native_overheads
 from .probes import Bench, Spot
 from .trial import Clock
 from .whole import trials
+from .widening import widenings
 
 BUDGET_S = 60.0
 _FLOP_STEPS, _FLOP_TRIES = 200_000, 15
@@ -60,13 +61,19 @@ def measure(
     sized, steps = with_usable_caches(platform, bench)
     report("caches", 1, 1)
     curves, points = _measure_levels(sized, bench, tuple(row_bytes), report)
+    report("spread rows", 0, 1)
+    outermost = levels(sized, bench.ground.nbytes)[-1]
+    widened = widenings(sized, bench, outermost, curves[outermost.memory.id])
+    report("spread rows", 1, 1)
     report("overheads", 0, 1)
     overheads = _overheads(sized, bind)
     report("overheads", 1, 1)
     alone = replace(
         sized,
         cores=tuple(_with_flops(core, bench.target) for core in sized.cores),
-        memories=tuple(replace(memory, curves=curves[memory.id]) for memory in sized.memories),
+        memories=tuple(
+            replace(m, curves=curves[m.id], widenings=widened if m.kind == "ram" else ()) for m in sized.memories
+        ),
         overheads=overheads,
         source="measured",
         command=command,

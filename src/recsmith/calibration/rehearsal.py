@@ -29,8 +29,8 @@ WORTH_IT = 0.03
 _HEAT, _FINAL = 15, 24
 """Rounds of all finalists, and in each spell of those that are still in question after them."""
 _SPELLS, _REST_S = 2, 0.7
-"""Spells of the final and the seconds between them: where other guests share the processors, one of them may be slow for
-a second, and whoever was timed in that second would be chosen for it."""
+"""Spells of the final and the seconds between them: where other guests share the processors, one of them may be slow
+for a second, and whoever was timed in that second would be chosen for it."""
 _OUT_OF_QUESTION = 1.15
 
 

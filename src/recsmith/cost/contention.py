@@ -107,6 +107,8 @@ class SharedCache:
         found: name of the rows, and their footprint, to the part of look-ups that find theirs here.
         cyclic: part of what comes round once a batch that is still here. LRU keeps all (T >= 1) or nothing; real
             caches are not that exact, so the edge is a ramp.
+        spread_bytes: over how much memory the look-ups go that find nothing here: as wide as if each of its bytes were
+            equally often asked for (the inverse participation ratio).
     """
 
     def __init__(self, users: Sequence[Traffic], capacity_bytes: float) -> None:
@@ -118,18 +120,24 @@ class SharedCache:
         )
         cyclic_bytes = sum(traffic.streamed_bytes.values()) + traffic.own_bytes
         self.batches = characteristic_batches(bytes_G, rate_G, cyclic_bytes, traffic.fresh_bytes, capacity_bytes)
-        self.found = self._found(traffic, prints, rate_G)
+        hit_G = np.ones_like(rate_G) if np.isinf(self.batches) else -np.expm1(-rate_G * self.batches)
+        self.found = self._found(traffic, prints, hit_G)
+        self.spread_bytes = _spread(bytes_G, rate_G * bytes_G * (1 - hit_G))
         self.cyclic = min(max(2 * self.batches - 1, 0.0), 1.0)
 
-    def _found(
-        self, traffic: Traffic, prints: Sequence[Footprint], rate_G: Floats
-    ) -> dict[tuple[str, Footprint], float]:
+    @staticmethod
+    def _found(traffic: Traffic, prints: Sequence[Footprint], hit_G: Floats) -> dict[tuple[str, Footprint], float]:
         if not prints:
             return {}
-        hit_G = np.ones_like(rate_G) if np.isinf(self.batches) else -np.expm1(-rate_G * self.batches)
         share_G = np.concatenate([p.share_G for p in prints])
         starts = np.cumsum([0, *(len(p.share_G) for p in prints[:-1])])
         return dict(zip(traffic.lookups, np.add.reduceat(share_G * hit_G, starts).tolist(), strict=True))
+
+
+def _spread(bytes_G: Floats, asked_G: Floats) -> float:
+    """Bytes that would be asked for as unevenly as these are, if each were asked for equally often."""
+    squares = float((asked_G**2 / np.maximum(bytes_G, 1.0)).sum())
+    return float(asked_G.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def shares(found: Sequence[float]) -> tuple[float, ...]:

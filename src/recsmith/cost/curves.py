@@ -12,11 +12,14 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from recsmith.spec import Curve, Memory, RowDtype, RowFormat, UnavailableError
-from recsmith.spec.platform import Page
+from recsmith.spec.platform import Page, Widening
 
 from .footprint import lines_per_row
 
 Point = tuple[float, float]
+
+_BEYOND = 4
+"""Rows spread over so many times the widest measured range cost as if over that: rising ends somewhere."""
 
 
 class Speeds(Protocol):
@@ -24,6 +27,10 @@ class Speeds(Protocol):
 
     def gather_s(self, row_bytes: int, active_cores: int, alone: float) -> float | None:
         """Seconds per random row of `row_bytes`, of which the part `alone` makes a vector; None when unknown."""
+
+    def widened_s(self, row_bytes: int, active_cores: int, spread_bytes: float) -> float:
+        """Seconds that such a row takes longer (less long, if below 0) when rows are spread over `spread_bytes`; 0 when
+        unknown."""
 
     def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
         """Seconds that a row of `dim` elements takes longer than one of as many bytes in fp32; 0 when unknown."""
@@ -58,6 +65,7 @@ class CurveSpeeds:
         self._copy = _rising(_by_cores([c for c in plain if c.access == "copy"], page)) or self._gather
         self._encoded = [c for c in memory.curves if c.dtype != "fp32" and c.batch == 0 and c.active_cores == 1]
         self._line_bytes = memory.line_bytes
+        self._widenings = [w for w in memory.widenings if w.page == page] or list(memory.widenings)
         self._order = {
             access: _by_cores([c for c in memory.curves if c.access == access and c.row_bytes == 0], page)
             for access in ("read", "write", "stream_write", "latency")
@@ -81,6 +89,20 @@ class CurveSpeeds:
         if bagged is None or copied is None:
             return None
         return bagged + min(alone, 1.0) * (copied - bagged)
+
+    def widened_s(self, row_bytes: int, active_cores: int, spread_bytes: float) -> float:
+        """In proportion to the bytes beyond (or below) those of the curves; far beyond what was measured, no more.
+
+        The row size and the number of cores are the nearest measured ones.
+        """
+        if not self._widenings:
+            return 0.0
+
+        def distance(widening: Widening) -> tuple[float, int]:
+            return abs(math.log(widening.row_bytes / row_bytes)), abs(widening.active_cores - active_cores)
+
+        nearest = min(self._widenings, key=distance)
+        return nearest.slope * (min(spread_bytes, _BEYOND * nearest.wide_bytes) - nearest.narrow_bytes)
 
     def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
         """In proportion to the elements, from the curves of rows of that type with one core active."""

@@ -32,6 +32,10 @@ class DatasheetSpeeds:
         lines = lines_per_row(row_bytes, self._line_bytes)
         return lines * max((per_byte or 0.0) * self._line_bytes, (latency or 0.0) / LOADS_IN_FLIGHT)
 
+    def widened_s(self, row_bytes: int, active_cores: int, spread_bytes: float) -> float:
+        """Data sheets do not say."""
+        return 0.0
+
     def decode_s(self, dtype: RowDtype, dim: int, alone: float) -> float:
         """Data sheets do not say."""
         return 0.0

@@ -106,6 +106,10 @@ class Machine:
             self._gather[key] = tuple(reversed(levels))
         return self._gather[key]
 
+    def widened_s(self, memory: Memory, row_bytes: int, active_cores: int, spread_bytes: float) -> float:
+        """Seconds that a row of `memory` takes longer, being spread over `spread_bytes`."""
+        return self._speeds[memory.id].widened_s(row_bytes, active_cores, spread_bytes)
+
     def decode_s(self, path: tuple[Memory, ...], dtype: RowDtype, dim: int, alone: float) -> float:
         """Seconds to decode one row, wherever it was found: the nearest memory of `path` tells."""
         key = (id(path), dtype, dim, alone)

@@ -195,6 +195,7 @@ class _CoreAtWork:
         kind = "rows " if alone > _MOSTLY_ALONE else "bags "
         if len(path) > 1:
             key = (rows, _footprint(request, path[0]))
+            row_s = (*row_s[:-1], row_s[-1] + self._widened_s(path, request.row_bytes, row_s))
             for memory, seconds in zip(path, row_s, strict=True):
                 found = self._caches[memory.id].found[key] if memory.kind == "cache" else 1.0
                 if found > inside:
@@ -205,6 +206,13 @@ class _CoreAtWork:
         decode_s = self._machine.decode_s(path, request.dtype, request.dim, alone)
         if decode_s > 0:
             _add(parts, "decoding", request.count * decode_s)
+
+    def _widened_s(self, path: Path, row_bytes: int, row_s: Sequence[float]) -> float:
+        """What rows from the outermost memory take longer for being spread far; never less than from the next one."""
+        spread_bytes = self._caches[path[-2].id].spread_bytes
+        return max(
+            self._machine.widened_s(path[-1], row_bytes, self._active_cores, spread_bytes), row_s[-2] - row_s[-1]
+        )
 
     def _add_stream(self, parts: dict[str, float], stream: Stream, part: str) -> None:
         path = self._machine.path(self._core, stream.role)

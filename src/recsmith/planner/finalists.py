@@ -21,9 +21,9 @@ from .writing import in_tiles, mapped, past_caches
 PREDICTED = "as predicted"
 FURTHER_ROWS, SHORT_ROW_BYTES = 32, 132
 """Rows that are asked for ahead in the way that looks furthest; twice as many short ones. One id a bag (criteo_kaggle,
-concatenated, batch 2048, 1 thread): 222 us as planned and 194 so with 16 columns, 783 and 699 with 64, where twice as many
-rows took 742. Bags of rows in few bits (mlperf_dlrm_v2, 128 columns, batch 2048, 1 thread), 32 and 64 ahead: int4 5103 and
-4172 us, int8 4834 and 4152 (AMD EPYC 26/2/1, 2026-11-21)."""
+concatenated, batch 2048, 1 thread): 222 us as planned and 194 so with 16 columns, 783 and 699 with 64, where twice as
+many rows took 742. Bags of rows in few bits (mlperf_dlrm_v2, 128 columns, batch 2048, 1 thread), 32 and 64 ahead: int4
+5103 and 4172 us, int8 4834 and 4152 (AMD EPYC 26/2/1, 2026-11-21)."""
 FEW_SAMPLES = 512
 """Batches up to this size may be done sooner by the caller alone."""
 

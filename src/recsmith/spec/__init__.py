@@ -44,7 +44,7 @@ from .plan import (
     Shard,
     Stage,
 )
-from .platform import Core, Curve, Memory, Overheads, Platform, Role, Tuning
+from .platform import Core, Curve, Memory, Overheads, Platform, Role, Tuning, Widening
 from .popularity import Popularity, PopularityClass
 from .protocols import CostModel, Executable, Ledger, Planner, Progress, Representation, Strategy, Streaming
 from .record import Record
@@ -156,6 +156,7 @@ __all__ = [
     "UnknownNameError",
     "Way",
     "Weights",
+    "Widening",
     "Work",
     "Workload",
     "Zipf",

@@ -63,6 +63,29 @@ class Curve(Record, frozen=True):
     batch: int = 0
 
 
+class Widening(Record, frozen=True):
+    """Bags of random rows spread over two ranges of one memory, in turns: fewer addresses of a wider one are translated
+    near the core.
+
+    Attributes:
+        narrow_bytes: as wide as the rows of the memory's curves were spread.
+        narrow_s, wide_s: seconds a row and core.
+    """
+
+    row_bytes: int
+    active_cores: int
+    page: Page
+    narrow_bytes: int
+    wide_bytes: int
+    narrow_s: float
+    wide_s: float
+
+    @property
+    def slope(self) -> float:
+        """Seconds a row for each byte more; never below 0, since noise alone says so."""
+        return max(0.0, self.wide_s - self.narrow_s) / (self.wide_bytes - self.narrow_bytes)
+
+
 class Memory(Record, frozen=True):
     """A memory that some cores reach.
 
@@ -76,6 +99,7 @@ class Memory(Record, frozen=True):
             of many ids, `copy` for bags of one. Their `seconds` are of the kernel as timed then.
         reported_bytes: what the operating system says it holds, which in a virtual machine may be a whole
             host's cache; 0 when unknown.
+        widenings: what it costs that rows are spread far; empty where nobody measured it.
     """
 
     id: str
@@ -88,6 +112,7 @@ class Memory(Record, frozen=True):
     curves: tuple[Curve, ...] = ()
     reported_bytes: int = 0
     tuned: tuple[Curve, ...] = ()
+    widenings: tuple[Widening, ...] = ()
 
     def tuning(self, access: RowAccess, row_bytes: int, batch: int, active_cores: int, page: Page) -> Tuning | None:
         """The kernel parameters tuned or measured closest to what is asked; None when there are none."""
