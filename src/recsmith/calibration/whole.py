@@ -1,7 +1,8 @@
 """Whole look-ups of made-up models, to see what measured parts take in company (ours).
 
 The models are none of those that benchmarks ask for: tables of all sizes with narrow rows, many small tables, a few
-large ones with wide rows, samples of output that crowd a few cache sets, and bags.
+large ones with wide rows, samples of output that crowd a few cache sets, and bags, some of rows far from caches:
+factors found where all tables are nearly small enough for a cache hold for no others.
 """
 
 from __future__ import annotations
@@ -85,11 +86,12 @@ class Shape(Record, frozen=True):
 
 
 SHAPES = (
-    Shape("narrow rows", 25, (8, 1_500_000), 16),
+    Shape("narrow rows", 25, (8, 6_000_000), 16),
     Shape("small tables", 61, (64, 20_000), 32),
     Shape("wide rows", 11, (2_000, 250_000), 64),
     Shape("crowded output", 32, (16, 50_000), 32),
     Shape("bags", 6, (100, 300_000), 32, pooling_factor=10.0),
+    Shape("bags of far rows", 5, (200_000, 900_000), 64, pooling_factor=12.0),
 )
 
 
