@@ -1,11 +1,12 @@
-"""Tuning and anchors: what is chosen, what is kept, and that an interrupted run goes on."""
+"""Tuning: what is chosen, what is kept, and that an interrupted run goes on."""
+
+from importlib import import_module
 
 import pytest
 from msgspec.structs import replace
 from recorded_machine import Recorded
 
-from recsmith.calibration import Anchors, measure_anchors, tune
-from recsmith.calibration.anchors import Anchor, level_factor
+from recsmith.calibration import tune
 from recsmith.calibration.trial import Sample
 from recsmith.calibration.tune import Found, Job, Ledger, choose, interleaved, plan_jobs, with_tunings
 from recsmith.platforms import load, restrict
@@ -81,8 +82,6 @@ def test_a_resume_file_of_another_machine_is_refused(profile, tmp_path):
 def test_unmeasured_profiles_are_refused():
     with pytest.raises(UnavailableError, match="recsmith measure"):
         tune(load("cpu"))
-    with pytest.raises(UnavailableError, match="recsmith measure"):
-        measure_anchors(load("cpu"))
 
 
 def test_of_equal_tunings_the_one_that_asks_for_less_is_chosen():
@@ -138,26 +137,16 @@ def test_the_nearest_tuning_is_found_and_none_is_said():
     assert memory.tuning("copy", 64, 128, 1, "huge") is None
 
 
-def test_anchors_scale_curves_and_capacities(tmp_path):
-    platform = probe(Recorded(tmp_path).write())
-    anchors = Anchors((), {"node0/ram": 1.5}, {"node0/cpu0/l3.0": 5 * MB})
-    scaled = anchors.scaled(platform)
-    assert scaled.memory("node0/cpu0/l3.0").capacity_bytes == 5 * MB
-    for before, after in zip(platform.memory("node0/ram").curves, scaled.memory("node0/ram").curves, strict=True):
-        assert after.seconds == pytest.approx(1.5 * before.seconds)
-    assert scaled.memory("node0/cpu0/c0/l2") == platform.memory("node0/cpu0/c0/l2")
+def test_the_command_tunes_a_measured_profile_without_measuring_it_again(profile, tmp_path, capsys, monkeypatch):
+    from recsmith.cli.app import main
 
-
-def test_one_wild_anchor_does_not_carry_a_level():
-    curve = Curve("gather", 64, 1, "huge", 1e-9)
-    anchors = [Anchor("m", curve, seconds, 0.0) for seconds in (1.0e-9, 1.1e-9, 9e-9)]
-    assert level_factor(anchors) == pytest.approx(1.1)
-    assert level_factor(anchors[:1] + anchors[2:]) == pytest.approx(3.0)
-
-
-def test_anchors_of_this_machine_compare_now_with_then(profile):
-    anchors = measure_anchors(profile, budget_s=0.5, ram_bytes=64 * MB)
-    assert set(anchors.factors) == {memory.id for memory in profile.memories}
-    assert all(factor > 0 for factor in anchors.factors.values())
-    assert {anchor.then.row_bytes for anchor in anchors.anchors} == {64, 256}
-    assert Anchors.from_json(anchors.to_json()) == anchors
+    # No time, no bench: what is looked at is that the profile goes through.
+    monkeypatch.setattr(import_module("recsmith.calibration.tune"), "make_bench", lambda *_: None)
+    profile.save(tmp_path / "machine.json")
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["measure", "-p", str(tmp_path / "machine.json"), "--tune", "0s", "-o", str(tmp_path / "tuned.json"), "-q"]
+        )
+    assert not stop.value.code
+    tuned = Platform.open(tmp_path / "tuned.json")
+    assert tuned.notes[-1].startswith("Tuned: 0 of") and tuned.memories == profile.memories

@@ -1,7 +1,7 @@
 """What people call: from a checkpoint to predictions."""
 
 from .candidates import Making
-from .compose import compile, load, measure, plan, platform, problem, rehearse, strategies
+from .compose import compile, load, measure, plan, platform, problem, rehearse, strategies, tune
 from .compressing import Compressed, compress
 from .converter import ConvertedTable
 from .converting import Converted, convert
@@ -43,5 +43,6 @@ __all__ = [
     "servings_within",
     "strategies",
     "train",
+    "tune",
     "verify",
 ]

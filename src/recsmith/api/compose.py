@@ -84,6 +84,20 @@ def measure(platform: Platform | None = None, **options: Any) -> Platform:
     return calibrate(platform or open_platform("cpu"), bind=bind, computes=computes, **options)
 
 
+def tune(profile: Platform, **options: Any) -> Platform:
+    """`profile`, measured on this machine, with kernel parameters for each memory, row size and batch, by trying them.
+
+    Args:
+        options: `budget_s`, `resume_file`, `progress`; see `recsmith.calibration.tune`.
+
+    Raises:
+        UnavailableError: the profile is another machine's, or was not measured.
+    """
+    from recsmith.calibration.tune import tune as calibrate
+
+    return calibrate(profile, **options)
+
+
 def problem(model: Model, platform: Platform, workloads: Workload | Objective | Iterable[Workload]) -> Problem:
     """What a planner is asked: every feature as its representation lowers it, looked up as the workloads say."""
     ops = tuple(op for feature in model.features for op in lower(feature, model))

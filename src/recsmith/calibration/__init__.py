@@ -24,14 +24,12 @@ Ids and rows are uniform and do not come again before a cache several times as l
 inner cache serves of an outer one's footprint is taken out.
 
 `tune` adds `Memory.tuned`: the best kernel parameters by row size and batch (`Memory.tuning` finds the nearest), and
-puts those of the largest batch into the curves. `measure_anchors` measures a few points again and says how much
-faster or slower the machine is now.
+puts those of the largest batch into the curves.
 
 `Memory.capacity_bytes` of a shared cache is what was found to be ours, `reported_bytes` what the system says.
 """
 
-from .anchors import Anchor, Anchors, measure_anchors
 from .measure import measure
 from .tune import tune
 
-__all__ = ["Anchor", "Anchors", "measure", "measure_anchors", "tune"]
+__all__ = ["measure", "tune"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -97,7 +96,8 @@ def tune(
         if bench is None or clock.spent_s > budget_s:
             break
         ledger = replace(ledger, found=(*ledger.found, _tune(profile, bench, job)))
-        _save(ledger, resume_file)
+        if resume_file is not None:
+            ledger.save(resume_file)
     report("tune", len(ledger.found), len(jobs))
     return with_tunings(profile, ledger.found, len(jobs))
 
@@ -212,12 +212,3 @@ def _open(profile: Platform, resume_file: str | Path | None) -> Ledger:
             "Name another resume file, or delete this one.",
         )
     return ledger
-
-
-def _save(ledger: Ledger, resume_file: str | Path | None) -> None:
-    """Whole or not at all: the file is never half written when the process is killed."""
-    if resume_file is None:
-        return
-    path = Path(resume_file)
-    ledger.save(path.with_name(path.name + ".part"))
-    os.replace(path.with_name(path.name + ".part"), path)

@@ -22,13 +22,27 @@ _FEW_CORES = 64
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Profile to write.")]
 Budget = Annotated[str, typer.Option(metavar="TIME", help="How long it may take at most, such as 30s.")]
 
-Kind = Annotated[str, typer.Option("--platform", "-p", metavar="NAME", help="`cpu`, or `cuda` for the GPU.")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--platform", "-p", metavar="NAME|FILE", help="`cpu`, `cuda` for the GPU, or a profile of this machine."
+    ),
+]
+Tune = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Then try the kernels' parameters for each memory, row size and batch, for so long, such as 60s; run "
+        "again to go on. With -p a profile that was measured is not measured again.",
+    ),
+]
 
 
 def run(
     output: Target = Path("machine.json"),
     budget: Budget = "60s",
     platform: Kind = "cpu",
+    tune: Tune = "",
     *,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,8 +53,14 @@ def run(
     out = Output(as_json, quiet)
     with out.progress() as progress:
         here = api.platform(platform)
-        machine = api.measure(here, budget_s=parse_seconds(budget), progress=progress)
-    machine.save(output)
+        known = bool(tune) and here.source == "measured"
+        machine = here if known else api.measure(here, budget_s=parse_seconds(budget), progress=progress)
+        machine.save(output)
+        if tune:
+            # Interrupted, it goes on from this file.
+            found = output.with_suffix(".tuning.json")
+            machine = api.tune(machine, budget_s=parse_seconds(tune), resume_file=found, progress=progress)
+            machine.save(output)
     out.say(f"wrote {output}")
     out.result(machine, lambda console: _render(console, machine))
 

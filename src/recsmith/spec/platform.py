@@ -95,8 +95,8 @@ class Memory(Record, frozen=True):
         capacity_bytes: what can be used of it.
         kind: a `cache` fills itself; a `scratchpad` holds what it is told to.
         persistent: keeps its content from one batch to the next.
-        tuned: the best kernel parameters for each row size and batch, found by `measure --tune`: `gather` for bags
-            of many ids, `copy` for bags of one. Their `seconds` are of the kernel as timed then.
+        tuned: the best kernel parameters for each row size and batch, found by `recsmith measure --tune`: `gather`
+            for bags of many ids, `copy` for bags of one. Their `seconds` are of the kernel as timed then.
         reported_bytes: what the operating system says it holds, which in a virtual machine may be a whole
             host's cache; 0 when unknown.
         widenings: what it costs that rows are spread far; empty where nobody measured it.
