@@ -40,7 +40,7 @@ def main() -> None:
         steps=asked.steps,
         samples=samples,
         seconds=asked.seconds,
-        told=lambda report: print(f"update {report.step:,}: loss {report.logloss:.4f}", flush=True),
+        told=lambda name, report: print(f"{name}, update {report.step:,}: loss {report.logloss:.4f}", flush=True),
         progress=say,
     )
     for each in done.candidates:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recsmith
 from recsmith.bench import expected, process, records, rounds
 from recsmith.bench.engine import NoSettings
 from recsmith.bench.peers import slices
@@ -192,8 +194,48 @@ def test_records_are_one_line_each(tmp_path):
     assert records.Run.from_json(lines[1]) == run
 
 
-def test_commit_is_named():
-    assert records.commit()
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout of one commit with `records` in it, and a function that runs git there."""
+    package = tmp_path / "src" / "recsmith"
+    (package / "bench").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    for name in ("src/recsmith/bench/records.py", "src/recsmith/other.py", "benchmarks/results/x.jsonl"):
+        (tmp_path / name).write_text("first")
+    monkeypatch.setattr(records, "__file__", str(package / "bench" / "records.py"))
+
+    def git(*arguments):
+        who = ("-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    return tmp_path, git
+
+
+def test_a_commit_is_named_and_what_differs_from_it(checkout):
+    folder, git = checkout
+    git("add", ".")
+    git("commit", "-q", "-m", "m")
+    head = git("rev-parse", "--short=12", "HEAD")
+    assert records.commit() == head
+    (folder / "benchmarks" / "results" / "x.jsonl").write_text("another result")
+    assert records.commit() == head
+    (folder / "src" / "recsmith" / "other.py").write_text("changed")
+    assert records.commit() == head + "+"
+
+
+def test_a_copy_outside_a_checkout_is_named_by_its_sources(checkout):
+    folder, _ = checkout
+    package = folder / "src" / "recsmith"
+    assert records.commit() == f"v{recsmith.__version__} sources {records.sources(package)}"
+    before = records.sources(package)
+    (package / "notes.txt").write_text("no source")
+    assert records.sources(package) == before
+    (package / "other.py").write_text("changed")
+    changed = records.sources(package)
+    (package / "other.py").rename(package / "renamed.py")
+    assert len({before, changed, records.sources(package)}) == 3
 
 
 def test_shape_of_84_tables_fits_its_name():

@@ -193,8 +193,10 @@ def test_what_was_trained_elsewhere_is_kept_in_the_most_bits_that_fit(whole, tmp
         compress(whole, tmp_path / "x", room, candidates=(), trained=[tmp_path])
 
 
-def test_a_candidate_that_there_is_not_is_named(whole, tmp_path):
+def test_what_cannot_be_tried_is_named(whole, tmp_path):
     with pytest.raises(UnknownNameError, match="no candidate 'dhe@int7'"):
         compress(whole, tmp_path, 0.5, candidates=("dhe@int7",))
+    with pytest.raises(CapacityError, match="the MLPs alone weigh"):
+        compress(whole, tmp_path, 0.0005)
     done = compress(whole, tmp_path / "small", 0.5, candidates=("int8", "dhe@int8"))
     assert done.chosen == "int8" and "rows of int8 fit" in done.candidates[1].why_not

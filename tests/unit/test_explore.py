@@ -230,3 +230,21 @@ def test_the_picture_shows_every_path(explored):
     picture = drawn(explored[1])
     assert picture.startswith("<svg xmlns=")
     assert all(f"{each.name}: logloss" in picture for each in explored[1].paths)
+
+
+def test_paths_that_share_a_colour_differ_in_shape(explored):
+    from recsmith.bench.report.paths import drawn
+
+    _, found = explored
+    first = found.paths[0]
+    names = [f"candidate {at}" for at in range(9)]
+    made = replace(
+        found,
+        candidates=tuple(replace(found.candidates[0], name=name) for name in names),
+        paths=tuple(replace(first, representation=name, way=way) for name in names for way in ("small", "fast")),
+    )
+    picture = drawn(made)
+    assert picture.count('class="e0 mark"') + picture.count('class="e0 pale mark"') > 0
+    marks = [part for part in picture.split("<") if "mark" in part and 'class="e0' in part]
+    assert {part.split()[0] for part in marks} == {"circle", "rect"}
+    assert any("fast" in part for part in marks) and not all("fast" in part for part in marks)

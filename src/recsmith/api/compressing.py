@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -60,7 +61,7 @@ def compress(
     seconds: float = math.inf,
     resamples: int = 200,
     steps: int = STEPS,
-    told: Callable[[Report], None] | None = None,
+    told: Callable[[str, Report], None] | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
     """Try the model of a training folder in other ways and write the best that fits to `output`/model.
@@ -81,6 +82,7 @@ def compress(
         samples: folder of the prepared samples, when `train` was told to keep them elsewhere.
         seconds: of training, then stop with a checkpoint.
         steps: updates of each DHE that is distilled.
+        told: what a candidate's training reports, with its name.
 
     Raises:
         CapacityError: nothing fits.
@@ -91,6 +93,10 @@ def compress(
     named = {name: _parse(name) for name in candidates}
     place = None if samples is None else Path(samples)
     original = Original.open(Path(directory), data, "compress", resamples, place, deciding=deciding)
+    mlps = dense_bytes(original.held.model)
+    if mlps >= memory_bytes:
+        problem = f"the MLPs alone weigh {mlps:,} bytes, and no candidate changes them; {memory_bytes:,} allowed"
+        raise CapacityError("compress", problem, "Allow more memory, or train a model with narrower layers.")
     target = Path(output)
     trial = _Trial(original, memory_bytes, target, steps, time.monotonic() + seconds, told, progress)
     for folder in trained:
@@ -128,7 +134,7 @@ class _Trial:
         target: Path,
         steps: int,
         until: float,
-        told: Callable[[Report], None] | None,
+        told: Callable[[str, Report], None] | None,
         progress: Progress | None,
     ) -> None:
         self._original, self._memory_bytes, self._target = original, memory_bytes, target
@@ -189,7 +195,8 @@ class _Trial:
 
     def _train(self, name: str, choice: Select, dtype: RowDtype, folder: Path) -> None:
         left_s = max(0.0, self._until - time.monotonic())
-        run = self._original.trained(choice, folder, seconds=left_s, told=self._told, progress=self._progress)
+        told = None if self._told is None else partial(self._told, name)
+        run = self._original.trained(choice, folder, seconds=left_s, told=told, progress=self._progress)
         if run.quality is not None:
             self._add(name, opened(folder), dtype, folder)
             return

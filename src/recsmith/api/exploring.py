@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def explore(
     seconds: float = math.inf,
     resamples: int = 200,
     restart: bool = False,
-    told: Callable[[Report], None] | None = None,
+    told: Callable[[str, Report], None] | None = None,
     progress: Progress | None = None,
 ) -> Explored:
     """Make every candidate from the model of a training folder, find out how fast it is on each platform, and tell
@@ -79,6 +80,7 @@ def explore(
         queries: samples asked for at once, to plan for and to time.
         planner: a name on `recsmith.planner.PLANNERS`.
         seconds: of training, then stop with a checkpoint.
+        told: what a candidate's training reports, with its name.
         restart: forget an earlier exploration in `output`.
 
     Raises:
@@ -129,7 +131,7 @@ class _Exploration:
     left_out: list[LeftOut] = field(default_factory=list)
     finished: bool = True
 
-    def make(self, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None) -> None:
+    def make(self, seconds: float, told: Callable[[str, Report], None] | None, progress: Progress | None) -> None:
         """Train or convert every candidate that fits somewhere."""
         until = time.monotonic() + seconds
         most = max(self.asked.rooms.values())
@@ -177,12 +179,12 @@ class _Exploration:
         )
 
     def _made(
-        self, name: str, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
+        self, name: str, seconds: float, told: Callable[[str, Report], None] | None, progress: Progress | None
     ) -> Candidate:
         return self.original.candidate(name, self._held(name, seconds, told, progress))
 
     def _held(
-        self, name: str, seconds: float, told: Callable[[Report], None] | None, progress: Progress | None
+        self, name: str, seconds: float, told: Callable[[str, Report], None] | None, progress: Progress | None
     ) -> Held:
         original, making, folder = self.original, self.makings[name], self._training(name)
         plain, held = original.held.model, making.held(original.held.model)
@@ -193,7 +195,8 @@ class _Exploration:
         elif making.converted:
             base = original.converted(making.choice, folder, steps=self.asked.steps, progress=progress)
         else:
-            run = original.trained(making.choice, folder, seconds=seconds, told=told, progress=progress)
+            telling = None if told is None else partial(told, name)
+            run = original.trained(making.choice, folder, seconds=seconds, told=telling, progress=progress)
             if run.quality is None:
                 self.finished = False
                 raise RecsmithError("explore", f"{run.steps:,} of {run.total_steps:,} updates; run again to go on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ class Run(Record, frozen=True):
     """When, where and with what.
 
     Attributes:
-        commit: of the checkout, `+` behind it when files differ from it; the version outside a checkout.
+        commit: see `commit`.
         machine: `Platform.machine`.
         threads: that each engine may use.
         placement: where threads sat.
@@ -197,14 +198,26 @@ def now() -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, or the package's version when it is not run from one."""
+    """The checkout's commit, with a plus when files other than results differ from it; where there is no checkout the
+    package's version and what its sources come to, which `sources` of a checkout finds again.
+    """
     from recsmith import __version__
 
     here = Path(__file__).parent
     head = _git(here, "rev-parse", "--short=12", "HEAD")
     if not head or not _git(here, "ls-files", "--", str(Path(__file__))):
-        return f"v{__version__}"
-    return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        return f"v{__version__} sources {sources(here.parent)}"
+    others = (":(top)", ":(top,exclude)benchmarks/results")
+    return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", *others) else "")
+
+
+def sources(package: Path) -> str:
+    """Twelve hexadecimal digits that the Python files of the package come to, names and contents."""
+    found = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        found.update(f"{file.relative_to(package).as_posix()} {len(content := file.read_bytes())}\n".encode())
+        found.update(content)
+    return found.hexdigest()[:12]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -72,7 +72,7 @@ def run(
             trained=names(trained),
             steps=steps,
             seconds=seconds,
-            told=lambda report: out.say(f"update {report.step:,}: loss {report.logloss:.4f}"),
+            told=lambda name, report: out.say(f"{name}, update {report.step:,}: loss {report.logloss:.4f}"),
             progress=progress,
         )
     out.result(done, lambda console: _render(console, done))

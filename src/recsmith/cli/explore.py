@@ -88,7 +88,7 @@ def run(
             steps=steps,
             seconds=seconds,
             restart=restart,
-            told=lambda report: out.say(f"update {report.step:,}: loss {report.logloss:.4f}"),
+            told=lambda name, report: out.say(f"{name}, update {report.step:,}: loss {report.logloss:.4f}"),
             progress=progress,
         )
     if done.paths:
