@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import recsmith
+from recsmith.cli.app import main
 from recsmith.spec import Batch, CheckpointError, Jagged, Workload
 
 torch = pytest.importorskip("torch")
@@ -118,3 +119,20 @@ def test_a_lost_stack_is_named(tmp_path):
     torch.save(state, tmp_path / "m.pt")
     with pytest.raises(CheckpointError, match=r"lacks 'dhe_l.hash_params.0'"):
         recsmith.load(tmp_path / "m.pt", rows=(5, 5))
+
+
+def test_as_many_tables_as_stacks_are_read_as_hybrid_and_that_is_said(tmp_path, capsys):
+    torch.save(Original((1, 3), (0, 2), "cat").state_dict(), tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=r"4 row counts for 2 features.*--dhe-features"):
+        recsmith.load(tmp_path / "m.pt", rows=ROWS)
+    asked = ["import", str(tmp_path / "m.pt"), "-o", str(tmp_path / "out")]
+    assert main_of(asked) == 0 and "2 features (hybrid: 2 with a table and a DHE each)" in capsys.readouterr().out
+    rows = ",".join(map(str, ROWS))
+    assert main_of([*asked, "--rows", rows, "--dhe-features", "0,2"]) == 0
+    assert "4 features, 4 tables" in capsys.readouterr().out
+
+
+def main_of(words):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    return stopped.value.code or 0

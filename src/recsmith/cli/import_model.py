@@ -38,7 +38,12 @@ Rows = Annotated[str, typer.Option(metavar="N,N", help="Ids of each feature; MP-
 DheTransform = Annotated[Literal["uniform", "gaussian"], typer.Option(help="Transform of MP-Rec's DHE stacks.")]
 DheActivation = Annotated[Literal["sigmoid", "mish"], typer.Option(help="Last activation of MP-Rec's DHE stacks.")]
 DheFeatures = Annotated[
-    str, typer.Option(metavar="I,I", help="Select models: positions of features that are DHE; the last when not given.")
+    str,
+    typer.Option(
+        metavar="I,I",
+        help="Select models: positions of features that are DHE; the last when not given. Without it, as many "
+        "tables as DHE stacks are read as hybrid.",
+    ),
 ]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Keep NaN and infinite weights.")]
 
@@ -94,13 +99,17 @@ def run(
         made = replace(imported, features=mapped)
         artifact.save(made, weights, output, progress=progress)
     total_rows = sum(table.rows for table in made.tables)
+    twofold = sum(feature.beside is not None for feature in made.features)
     summary = {
         "artifact": str(output),
         "model": made.name,
         "features": len(made.features),
+        "hybrid_features": twofold,
         "tables": len(made.tables),
         "rows": total_rows,
         "table_bytes": made.nbytes,
     }
-    line = f"{output}: {made.name}, {len(made.tables)} tables, {total_rows:,} rows, {show_bytes(made.nbytes)}"
+    hybrid = f" (hybrid: {twofold} with a table and a DHE each)" if twofold else ""
+    held = f"{len(made.features)} features{hybrid}, {len(made.tables)} tables"
+    line = f"{output}: {made.name}, {held}, {total_rows:,} rows, {show_bytes(made.nbytes)}"
     out.result(summary, lambda console: console.print(line))

@@ -127,6 +127,12 @@ def _kinds(tables: int, stacks: int, dhe_features: Sequence[int] | None) -> list
 
 def _sizes(kinds: Sequence[str], tables: Sequence[int], rows: Sequence[int]) -> list[int]:
     if rows and len(rows) != len(kinds):
+        if kinds[0] == "both":
+            raise CheckpointError(
+                "import",
+                f"{len(rows)} row counts for {len(kinds)} features: as many tables as DHE stacks were read as hybrid",
+                "Give one count each; or, if the model is select, name its DHE features by position: --dhe-features.",
+            )
         raise CheckpointError("import", f"{len(rows)} row counts for {len(kinds)} features", "Give one each.")
     if not rows and "dhe" in kinds:
         raise CheckpointError(
