@@ -118,6 +118,16 @@ def test_without_a_profile_predict_says_that_speeds_are_modelled(capsys, folder)
     assert code == 0 and err == ""
 
 
+def test_a_profile_that_a_plan_has_no_use_for_is_said(capsys, folder):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({f"C{i}": [0, 1] for i in (1, 2, 3)}), folder / "ids.parquet")
+    words = ("--plan", folder / "plan.json", "-i", folder / "rows.npz", "--profile", folder / "ids.parquet")
+    code, _, err = recsmith(capsys, "predict", folder / "model", *words)
+    assert code == 0 and "the profile was not used" in err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "operation"),
     [

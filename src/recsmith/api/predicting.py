@@ -77,7 +77,10 @@ def predict(
     tally = readers.Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
     counted = _Counted()
-    options: dict[str, Any] = {} if profile is None else {"profile": hot.hottest(model, made.serving, profile)}
+    kept = hot.hottest(model, made.serving, profile)
+    if profile is not None and not kept:
+        notes.append("The plan keeps no rows of hot ids: the profile was not used.")
+    options: dict[str, Any] = {"profile": kept} if kept else {}
     with compile(model, made, weights, platform=here, isa=isa, progress=progress, **options) as engine:
         start = time.perf_counter()
         batches = readers.read(rows, model, batch, reader=reader, maps=maps, tally=tally)
