@@ -168,6 +168,18 @@ def test_report_times_tables_and_cores_beside_their_predictions(capsys, folder):
     assert code == 0 and all(table.get("measured") is None for table in json.loads(out)["tables"])
 
 
+def test_report_tells_of_computed_tables_too_but_for_their_times(capsys, folder):
+    words = ("--to", "quotient_remainder", "--features", "C3", "-q")
+    assert recsmith(capsys, "convert", folder / "model", "-o", folder / "computed", *words)[0] == 0
+    assert recsmith(capsys, "plan", folder / "computed", "-o", folder / "computed.json", "--batch", "64", "-q")[0] == 0
+    words = ("report", folder / "computed", "--plan", folder / "computed.json", "-o", folder / "c.html", "--json", "-q")
+    code, out, _ = recsmith(capsys, *words)
+    assert code == 0
+    assert [bool(line["measured"]) for line in json.loads(out)["tables"]] == [True, True, False]
+    code, _, err = recsmith(capsys, "report", folder / "model", *words[2:6], "-q")
+    assert code == 5 and "made for model" in err
+
+
 def test_report_refuses_what_is_no_benchmark_record(capsys, folder):
     words = ("report", folder / "model", "--plan", folder / "plan.json", "-o", folder / "x.html", "--no-measure")
     code, _, err = recsmith(capsys, *words, "--bench", folder / "plan.json")

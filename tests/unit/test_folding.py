@@ -175,6 +175,15 @@ def test_a_folded_plan_is_a_file_and_serves_its_own_model_only():
         api.compile(other, plan, case.weights, platform=MACHINE)
 
 
+def test_gpus_do_not_fold():
+    case, _ = world(1)
+    plan = api.plan(case.model, MACHINE, workload(case.model, 16))
+    with pytest.raises(UnavailableError, match="'h200' is no CPU"):
+        api.fold(case.model, plan, ["f1"], platform=api.platform("h200"))
+    with pytest.raises(UnavailableError, match="'h200' is no CPU"):
+        api.rehearse_fold(case.model, plan, case.weights, platform=api.platform("h200"), max_bytes=1 << 20)
+
+
 def test_nothing_to_fold_leaves_the_plan_as_it_is():
     case, _ = world(1)
     plan = planned(case.model, [])

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from recsmith.planner.folding import check_room, choices
 from recsmith.representations.folding import candidates, cut
-from recsmith.spec import CapacityError, Fold, Model, Plan, Platform, Progress, Weights
+from recsmith.spec import CapacityError, Fold, Model, Plan, Platform, Progress, UnavailableError, Weights
 
 from .compose import compile, plan
 from .compose import platform as open_platform
@@ -27,9 +27,10 @@ def fold(model: Model, made: Plan, names: Collection[str], *, platform: Platform
 
     Raises:
         PlanError: the model's first layer is no sum over features, or one of them cannot be folded.
+        UnavailableError: the platform is no CPU.
         CapacityError: the tables and the folded rows do not fit in memory together.
     """
-    here = platform or open_platform("cpu")
+    here = _processor(platform)
     parts = cut(model, names)
     if parts.sums is None:
         return made
@@ -65,13 +66,14 @@ def rehearse_fold(
 
     Raises:
         PlanError: the model's first layer is no sum over features.
+        UnavailableError: the platform is no CPU.
         ForeignPlanError: the plan belongs to another model or machine.
         CapacityError: `max_bytes` is less than what the smallest feature needs, or memory is.
     """
     from recsmith.calibration.folding import note, trial
     from recsmith.executor.memory import free_bytes
 
-    here = platform or open_platform("cpu")
+    here = _processor(platform)
     nbytes = candidates(model)
     room = min(here.main_bytes, free_bytes()) - model.nbytes
     sets = choices(nbytes, here, min(max_bytes, room))
@@ -96,3 +98,10 @@ def rehearse_fold(
     taken = plans[best] if best else made
     said = note(len(model.features), taken.fold.nbytes if taken.fold else 0, best, trials)
     return replace(taken, notes=(*taken.notes, said))
+
+
+def _processor(platform: Platform | None) -> Platform:
+    here = platform or open_platform("cpu")
+    if here.kind != "cpu":
+        raise UnavailableError("fold", f"platform '{here.name}' is no CPU", "Plan it without --fold, or for a CPU.")
+    return here

@@ -18,6 +18,7 @@ from recsmith.platforms.affinity import caller_on
 from recsmith.representations import seen
 from recsmith.representations.folding import cut
 from recsmith.spec import Estimate, Executable, Jagged, Measurement, Model, Plan, Platform, Progress, Weights
+from recsmith.spec.check import check_origin
 
 from .parts import Part, largest, of_core, of_table, weights_of
 
@@ -84,6 +85,8 @@ class _Half(NamedTuple):
 def _halves(model: Model, weights: Weights, made: Plan, platform: Platform) -> list[_Half]:
     """The model; or what is not folded, and what is, with its rows."""
     found = [_Half(part, plan, weights) for part, plan in seen(model, made)]
+    for part, plan, _ in found:
+        check_origin(plan, api.problem(part, platform, plan.objective))
     if made.fold is not None:
         rows = folded_rows(model, cut(model, made.fold.features), weights, made.fold.sums, platform, "huge", None)
         found[1] = found[1]._replace(weights=rows)
