@@ -191,6 +191,12 @@ def test_wrong_usage_exits_with_2(capsys):
     assert recsmith(capsys, "fly")[0] == 2
 
 
+def test_the_version_can_be_asked_for(capsys):
+    import recsmith as package
+
+    assert recsmith(capsys, "--version")[:2] == (0, package.__version__ + "\n")
+
+
 def test_doctor_is_data_too(capsys):
     code, out, _ = recsmith(capsys, "doctor", "--json")
     findings = json.loads(out)["findings"]

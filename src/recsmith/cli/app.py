@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,32 +49,61 @@ app = typer.Typer(
 bench = typer.Typer(help="Measure recsmith beside its rivals.", no_args_is_help=True)
 
 
-def _add(parent: typer.Typer, name: str, command: Callable[..., Any], example: str) -> None:
-    parent.command(name, epilog=f"Example: {example}")(command)
-
-
-_add(app, "import", import_model.run, "recsmith import dlrm.pt -o model/")
-_add(app, "train", train.run, "recsmith train --data criteo:train.txt --representation hybrid:varied -o run/")
-_add(app, "evaluate", evaluate.run, "recsmith evaluate run/ --data criteo:test.txt")
-_add(app, "compress", compress.run, "recsmith compress run/ --memory 200MB --data criteo:train.txt -o small/")
-_add(
-    app,
-    "explore",
-    explore.run,
-    "recsmith explore run/ --platforms cpu,gpu.json --memory cpu=2GiB,gpu=200MB --data criteo:train.txt",
+_COMMANDS: dict[str, tuple[tuple[str, Callable[..., Any], str], ...]] = {
+    "From a model to predictions": (
+        ("import", import_model.run, "recsmith import dlrm.pt -o model/"),
+        ("measure", measure.run, "recsmith measure -o machine.json"),
+        ("plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json"),
+        ("explain", explain.run, "recsmith explain plan.json --model model/ -p machine.json"),
+        ("predict", predict.run, "recsmith predict model/ --plan plan.json --input rows.parquet -o preds.parquet"),
+        ("verify", verify.run, "recsmith verify model/ --against dlrm.pt --input rows.parquet"),
+        ("report", report.run, "recsmith report model/ --plan plan.json -p machine.json --bench lookup.json"),
+    ),
+    "How a model is held": (
+        ("train", train.run, "recsmith train --data criteo:train.txt --representation hybrid:varied -o run/"),
+        ("evaluate", evaluate.run, "recsmith evaluate run/ --data criteo:test.txt"),
+        ("convert", convert.run, "recsmith convert model/ --to table -o finished/"),
+        ("compress", compress.run, "recsmith compress run/ --memory 200MB --data criteo:train.txt -o small/"),
+        (
+            "explore",
+            explore.run,
+            "recsmith explore run/ --platforms cpu,gpu.json --memory cpu=2GiB,gpu=200MB --data criteo:train.txt",
+        ),
+    ),
+    "What is here, and how fast": (
+        ("inspect", inspect_model.run, "recsmith inspect model/"),
+        ("doctor", doctor.run, "recsmith doctor"),
+    ),
+}
+_BENCHMARKS = (
+    ("lookup", bench_lookup.run, "recsmith bench lookup --workload criteo_kaggle --batch 2048 --threads 2"),
+    ("model", bench_model.run, "recsmith bench model --workload criteo_kaggle --batch 1,128,2048 --threads 2"),
 )
-_add(app, "convert", convert.run, "recsmith convert model/ --to table -o finished/")
-_add(app, "inspect", inspect_model.run, "recsmith inspect model/")
-_add(app, "measure", measure.run, "recsmith measure -o machine.json")
-_add(app, "plan", plan.run, "recsmith plan model/ -p machine.json --workload zipf:1.05 --batch 2048 -o plan.json")
-_add(app, "explain", explain.run, "recsmith explain plan.json --model model/ -p machine.json")
-_add(app, "predict", predict.run, "recsmith predict model/ --plan plan.json --input rows.parquet -o preds.parquet")
-_add(app, "verify", verify.run, "recsmith verify model/ --against dlrm.pt --input rows.parquet")
-app.add_typer(bench, name="bench")
-_add(bench, "lookup", bench_lookup.run, "recsmith bench lookup --workload criteo_kaggle --batch 2048 --threads 2")
-_add(bench, "model", bench_model.run, "recsmith bench model --workload criteo_kaggle --batch 1,128,2048 --threads 2")
-_add(app, "report", report.run, "recsmith report model/ --plan plan.json -p machine.json --bench lookup.json")
-_add(app, "doctor", doctor.run, "recsmith doctor")
+
+for _panel, _members in _COMMANDS.items():
+    for _name, _run, _example in _members:
+        app.command(_name, epilog=f"Example: {_example}", rich_help_panel=_panel)(_run)
+for _name, _run, _example in _BENCHMARKS:
+    bench.command(_name, epilog=f"Example: {_example}")(_run)
+app.add_typer(bench, name="bench", rich_help_panel=_panel)
+
+
+def _say_version(asked: Any) -> None:
+    if asked:
+        import recsmith
+
+        print(recsmith.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = None,
+) -> None:
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
