@@ -80,6 +80,15 @@ def test_the_report_shows_folded_rows_as_tables(capsys, folder):
     assert set(names) <= parts
 
 
+def test_inspect_says_what_folding_would_cost(capsys, folder, dot_folder):  # noqa: F811
+    code, out, _ = recsmith(capsys, "inspect", folder / "model", "--json")
+    assert code == 0 and json.loads(out)["folded_bytes"] == {"C1": 50 * 96, "C2": 3 * 96, "C4": 400 * 96}
+    code, out, _ = recsmith(capsys, "inspect", folder / "model")
+    assert code == 0 and "288 B for the smallest feature" in out
+    code, out, _ = recsmith(capsys, "inspect", dot_folder / "model", "--json")
+    assert code == 0 and json.loads(out)["folded_bytes"] == {}
+
+
 def test_nothing_is_folded_unless_it_is_asked_for(capsys, folder):
     words = ("plan", folder / "model", "-o", folder / "plain.json", "--batch", "64", "--json", "-q")
     code, out, _ = recsmith(capsys, *words)

@@ -33,6 +33,7 @@ def _summary(model: Model, dense: int) -> dict[str, object]:
         "table_parameters": _parameters(model),
         "dense_parameters": dense,
         "dense_inputs": model.dense_inputs,
+        "folded_bytes": _folded(model),
         "features": [
             {
                 "feature": feature.name,
@@ -72,6 +73,20 @@ def _render(console: Console, model: Model, dense: int) -> None:
         f"{model.name}: {len(model.tables)} tables, {show_bytes(model.nbytes)}, {_parameters(model):,} parameters; "
         f"{dense:,} dense parameters, {model.dense_inputs} dense inputs, interaction {inside}"
     )
+    folded = _folded(model)
+    if folded:
+        least, most = show_bytes(min(folded.values())), show_bytes(sum(folded.values()))
+        console.print(
+            f"folded into the first top layer (recsmith plan --fold), rows take {least} for the smallest feature, "
+            f"{most} for all that can be"
+        )
+
+
+def _folded(model: Model) -> dict[str, int]:
+    """Feature to the bytes that its rows would take when folded; empty where nothing can be."""
+    from recsmith.representations.folding import candidates, obstacle
+
+    return {} if obstacle(model) else candidates(model)
 
 
 def _parameters(model: Model) -> int:

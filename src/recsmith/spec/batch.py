@@ -58,10 +58,11 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Interacted:
-    """The interaction's output, which is the top MLP's input.
+    """The interaction's output, which is the top MLP's input; or the first layer's, where features are folded into it.
 
     Attributes:
-        values: [B, I] float32: the bottom MLP's output, then pairwise products (`dot`) or vectors (`cat`).
+        values: [B, I] float32: the bottom MLP's output, then pairwise products (`dot`) or vectors (`cat`); or all of
+            them added up (`sum`).
         replaced: ids that an `out_of_range` policy replaced.
     """
 
