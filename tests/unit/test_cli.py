@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import imported, quietly, recsmith
 
-from recsmith.cli.app import app, main
+from recsmith.cli.app import app
 from recsmith.spec import Plan
 
 torch = pytest.importorskip("torch")
@@ -19,38 +20,16 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "cli.txt"
 ROWS = (50, 3, 1000)
 
 
-def recsmith(capsys, *words):
-    """Exit code, stdout and stderr of one command."""
-    code = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        code = stop.code or 0
-    seen = capsys.readouterr()
-    return code, seen.out, seen.err
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint, rows to score, and the artifact made from the checkpoint."""
-    from recsmith.testing.torch_dlrm import TorchDlrm, tiny
+    from recsmith.testing.torch_dlrm import tiny
 
     at = tmp_path_factory.mktemp("cli")
-    torch.manual_seed(0)
-    torch.save({"state_dict": TorchDlrm(tiny(ROWS)).state_dict()}, at / "tiny.pt")
-    draw = np.random.default_rng(0)
-    ids = {f"C{i + 1}": draw.integers(0, rows, 300) for i, rows in enumerate(ROWS)}
-    np.savez(at / "rows.npz", **ids, dense=draw.normal(size=(300, 4)).astype(np.float32))
+    ids = imported(at, tiny(ROWS), "tiny.pt", "--no-self-terms")
     np.savez(at / "bad.npz", **{**ids, "C2": ids["C2"] + 3}, dense=np.zeros((300, 4), np.float32))
-    main_quietly("import", at / "tiny.pt", "-o", at / "model", "--no-self-terms")
-    main_quietly("plan", at / "model", "-o", at / "plan.json", "--planner", "symmetric", "--batch", "64", "-q")
+    quietly("plan", at / "model", "-o", at / "plan.json", "--planner", "symmetric", "--batch", "64", "-q")
     return at
-
-
-def main_quietly(*words):
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    assert not stop.value.code
 
 
 def test_import_and_inspect_count_tables_and_bytes(capsys, folder):

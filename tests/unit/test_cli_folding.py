@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_cli import folder as dot_folder  # noqa: F401
-from test_cli import main_quietly, recsmith
+from command_line import imported, quietly, recsmith
 
 from recsmith.calibration import folding
 from recsmith.spec import Feature, Interaction, Mlp, Model, Plan, Table
@@ -18,24 +17,27 @@ ROWS = (50, 3, 1000, 400)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The checkpoint of a model that concatenates, rows to score, and the artifact."""
-    from recsmith.testing.torch_dlrm import TorchDlrm
-
     at = tmp_path_factory.mktemp("folding")
-    torch.manual_seed(0)
     tables = tuple(Table(f"t{i}", rows, 8) for i, rows in enumerate(ROWS))
     features = tuple(Feature(table.name, table.name) for table in tables)
     bottom, top = Mlp((4, 8), ("relu",), "bottom"), Mlp((40, 24, 6, 1), ("relu", "relu", "sigmoid"), "top")
     model = Model("wide", tables, features, 4, bottom, Interaction("cat"), top)
-    torch.save({"state_dict": TorchDlrm(model).state_dict()}, at / "wide.pt")
-    draw = np.random.default_rng(0)
-    ids = {f"C{i + 1}": draw.integers(0, rows, 300) for i, rows in enumerate(ROWS)}
-    np.savez(at / "rows.npz", **ids, dense=draw.normal(size=(300, 4)).astype(np.float32))
-    main_quietly("import", at / "wide.pt", "-o", at / "model", "--interaction", "cat", "-q")
+    imported(at, model, "wide.pt", "--interaction", "cat", "-q")
     with pytest.MonkeyPatch.context() as patch:
         # What is faster is a matter of the machine; here it is what folding does that is looked at.
         patch.setattr(folding, "trial", lambda *_: folding.Trial(2e-3, 1e-3, faster=True))
         words = ("--fold", "10MB", "--rehearse", "--batch", "64", "-q")
-        main_quietly("plan", at / "model", "-o", at / "plan.json", *words)
+        quietly("plan", at / "model", "-o", at / "plan.json", *words)
+    return at
+
+
+@pytest.fixture(scope="module")
+def dot_folder(tmp_path_factory):
+    """The same of a model that multiplies."""
+    from recsmith.testing.torch_dlrm import tiny
+
+    at = tmp_path_factory.mktemp("dot")
+    imported(at, tiny((50, 3)), "tiny.pt", "--no-self-terms", "-q")
     return at
 
 
@@ -80,7 +82,7 @@ def test_the_report_shows_folded_rows_as_tables(capsys, folder):
     assert set(names) <= parts
 
 
-def test_inspect_says_what_folding_would_cost(capsys, folder, dot_folder):  # noqa: F811
+def test_inspect_says_what_folding_would_cost(capsys, folder, dot_folder):
     code, out, _ = recsmith(capsys, "inspect", folder / "model", "--json")
     assert code == 0 and json.loads(out)["folded_bytes"] == {"C1": 50 * 96, "C2": 3 * 96, "C4": 400 * 96}
     code, out, _ = recsmith(capsys, "inspect", folder / "model")
@@ -103,7 +105,7 @@ def test_too_few_bytes_are_refused_and_say_how_many_it_takes(capsys, folder):
     assert code == 6 and "104 bytes were allowed" in err and not (folder / "no.json").exists()
 
 
-def test_dot_products_are_no_sums(capsys, dot_folder):  # noqa: F811
+def test_dot_products_are_no_sums(capsys, dot_folder):
     words = ("plan", dot_folder / "model", "-o", dot_folder / "no.json", "--fold", "1MB", "-q")
     code, _, err = recsmith(capsys, *words)
     assert code == 5 and "joins vectors by dot" in err and "without --fold" in err

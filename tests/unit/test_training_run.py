@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from command_line import recsmith
 from msgspec.structs import replace
 
 from recsmith import api
-from recsmith.cli.app import main
 from recsmith.representations import build
 from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Select
 from recsmith.training import loop
@@ -163,23 +163,16 @@ def test_the_artifact_evaluates_as_the_module_did(whole):
     assert module.table_bytes == done.table_bytes
 
 
-def recsmith(capsys, *words):
-    code = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        code = stop.code or 0
-    return code, capsys.readouterr().out
-
-
 def test_the_commands(capsys, tmp_path):
     small = ("--data", "synthetic:criteo_kaggle,samples=600,cap=20", "--holdout", "0.5", "--batch", "64", "-q")
-    code, out = recsmith(capsys, "train", *small, "-o", tmp_path / "run", "--json")
+    code, out, _ = recsmith(capsys, "train", *small, "-o", tmp_path / "run", "--json")
     done = json.loads(out)
     assert code == 0 and done["quality"]["samples"] == 300 and done["steps"] == 5
-    code, out = recsmith(capsys, "evaluate", tmp_path / "run", "--data", small[1], "--json", "-q", "--resamples", "20")
+    code, out, _ = recsmith(
+        capsys, "evaluate", tmp_path / "run", "--data", small[1], "--json", "-q", "--resamples", "20"
+    )
     both = [json.loads(out)["quality"]]
-    code, out = recsmith(capsys, "evaluate", tmp_path / "run", "-d", small[1], "--engine", "torch", "--json", "-q")
+    code, out, _ = recsmith(capsys, "evaluate", tmp_path / "run", "-d", small[1], "--engine", "torch", "--json", "-q")
     both.append(json.loads(out)["quality"])
     assert both[0]["logloss"]["value"] == pytest.approx(both[1]["logloss"]["value"], rel=1e-5)
     assert both[0]["samples"] == 600

@@ -29,7 +29,8 @@ from .layer_engines import Layered, engines, torch_threads
 from .lookup import begin, drawn, samplers_of
 from .options import LookupOptions
 from .peers import PEERS
-from .result import OURS, described, engine_case
+from .records import OURS, is_ours
+from .result import described, engine_case
 from .session import Bench
 
 UNFOLDED = "recsmith[unfolded]"
@@ -198,7 +199,7 @@ def _record(
 ) -> LayerRecord:
     names, nbytes, seconds = folded
     times = {case.engine: case.median_s for case in cases}
-    peers = {name: s for name, s in times.items() if not name.startswith(OURS)}
+    peers = {name: s for name, s in times.items() if not is_ours(name)}
     own = {name: s for name, s in peers.items() if "onednn" not in name}
     best, torch = (min(found, key=lambda name: found[name], default=None) for found in (peers, own))
     assert bench.shape.model.top is not None

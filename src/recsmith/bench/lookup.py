@@ -17,7 +17,8 @@ from .bound import PointerList
 from .engine import Engine, Joint, Setup
 from .options import LookupOptions
 from .peers import PEERS
-from .result import OURS, summarise
+from .records import OURS
+from .result import summarise
 from .session import Bench
 from .tables import SharedTables
 

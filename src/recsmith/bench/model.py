@@ -20,7 +20,7 @@ from recsmith.spec.platform import Page
 from . import dlrm, ours, process, records, rival, rounds
 from .layer_engines import torch_threads
 from .model_engines import PEERS, OursModel
-from .result import OURS
+from .records import OURS, is_ours
 from .tables import SharedTables
 
 _TOLERANCE = 1e-5
@@ -281,7 +281,7 @@ def _ratios(cases: Sequence[ModelCase]) -> tuple[BatchRatio, ...]:
     found = []
     for batch in dict.fromkeys(case.batch for case in cases):
         mine = next(case for case in cases if case.batch == batch and case.engine == OURS)
-        rivals = [case for case in cases if case.batch == batch and case.engine not in (OURS, UNFOLDED)]
+        rivals = [case for case in cases if case.batch == batch and not is_ours(case.engine)]
         best = min(rivals, key=lambda case: case.median_s, default=None)
         if best:
             found.append(BatchRatio(batch, best.engine, best.median_s / mine.median_s))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recsmith import __version__
 from recsmith.spec import Batch, Executable, Fold, Mlp, Model
 
-from .result import OURS
+from .records import OURS
 
 
 class OursModel:

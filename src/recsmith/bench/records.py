@@ -12,6 +12,13 @@ import msgspec
 
 from recsmith.spec import Record
 
+OURS = "recsmith"
+
+
+def is_ours(engine: str) -> bool:
+    """Whether it is recsmith, or recsmith called another way ("recsmith[out=]")."""
+    return engine.partition("[")[0] == OURS
+
 
 class Run(Record, frozen=True):
     """When, where and with what.

@@ -8,9 +8,9 @@ from recsmith.spec import Model
 
 from . import records, rounds
 from .engine import Engine
+from .records import OURS, is_ours
 from .session import Bench
 
-OURS = "recsmith"
 DEFAULT, SYMMETRIC = "torch", "recsmith[symmetric]"
 _ID_BYTES, _ELEMENT_BYTES = 8, 4
 
@@ -30,7 +30,7 @@ def summarise(
         engine_case(engine, seconds[name], samplers[name], per_call) for name, engine in bench.engines.items()
     )
     mine = next(case.median_s for case in cases if case.engine == OURS)
-    peers = [case for case in cases if not case.engine.startswith(OURS)]
+    peers = [case for case in cases if not is_ours(case.engine)]
     best = min(peers, key=lambda case: case.median_s, default=None)
     best_op = min((case for case in peers if case.op_based), key=lambda case: case.median_s, default=None)
     bound_s = None if bound is None else bound.seconds

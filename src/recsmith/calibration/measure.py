@@ -58,7 +58,7 @@ def measure(
     report = progress or (lambda step, done, total: None)
     bench = make_bench(platform, ram_bytes, clock)
     report("caches", 0, 1)
-    sized, steps = with_usable_caches(platform, bench)
+    sized, steps = _with_usable_caches(platform, bench)
     report("caches", 1, 1)
     curves, points = _measure_levels(sized, bench, tuple(row_bytes), report)
     report("spread rows", 0, 1)
@@ -82,7 +82,7 @@ def measure(
         factors={},
         arithmetic=() if computes is None else arithmetic(_crews(len(platform.cores)), *computes, report),
     )
-    return alone if bind is None else with_factors(alone, bench, bind, report)
+    return alone if bind is None else _with_factors(alone, bench, bind, report)
 
 
 def _crews(cores: int) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def _crews(cores: int) -> tuple[int, ...]:
     return tuple(sorted({min(1 << at, cores) for at in range(cores.bit_length() + 1)}))
 
 
-def with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress) -> Platform:
+def _with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress) -> Platform:
     """The platform with factors that make its curves add up to whole look-ups."""
     found = trials(platform, bench, bind, report)
     factors = fit(found)
@@ -102,7 +102,7 @@ def with_factors(platform: Platform, bench: Bench, bind: Bind, report: Progress)
     return replace(platform, factors=factors, notes=(*platform.notes, note))
 
 
-def with_usable_caches(platform: Platform, bench: Bench) -> tuple[Platform, tuple[Step, ...]]:
+def _with_usable_caches(platform: Platform, bench: Bench) -> tuple[Platform, tuple[Step, ...]]:
     """The platform with what shared caches really hold for us, and the latencies that say so."""
     memories = chain(platform)
     shared = [m for m in memories if m.kind == "cache" and not is_private(platform, m)]

@@ -86,10 +86,12 @@ def run(
 
 
 def _render(console: Console, record: LookupRecord) -> None:
-    ours = next(case.median_s for case in record.cases if case.engine == "recsmith")
+    from recsmith.bench.records import OURS, is_ours
+
+    ours = next(case.median_s for case in record.cases if case.engine == OURS)
     lines = grid("engine", "version", ">median", ">quartiles", ">Mrows/s", ">time / ours", title=_title(record))
     for case in sorted(record.cases, key=lambda case: case.median_s):
-        style = "bold" if case.engine.startswith("recsmith") else ""
+        style = "bold" if is_ours(case.engine) else ""
         quartiles = f"{show_seconds(case.q1_s)} – {show_seconds(case.q3_s)}"
         ratio = f"{case.median_s / ours:.2f}"
         speed = f"{case.rows_per_s / 1e6:.1f}"

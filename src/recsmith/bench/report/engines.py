@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from recsmith.bench.records import OURS, is_ours
 from recsmith.bench.units import show_count, show_seconds
 
 from .content import Case, Timing
@@ -12,12 +13,6 @@ from .svg import FONT_WIDTH_PX, Scale, axis_x, axis_y, circle, line, log_scale, 
 WIDTH = 1040
 _ROW, _BAR = 32, 20
 _HEIGHT = 380
-OURS = "recsmith"
-
-
-def is_ours(engine: str) -> bool:
-    """Whether it is recsmith, or recsmith called another way ("recsmith[out=]")."""
-    return engine.partition("[")[0] == OURS
 
 
 def bars(case: Case) -> str:

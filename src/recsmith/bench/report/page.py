@@ -6,13 +6,14 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from recsmith.bench.records import OURS, is_ours
 from recsmith.bench.units import show_bytes, show_count, show_seconds
 from recsmith.spec import Estimate, Measurement
 
 from .agreement import Pair, agreement, typical_error
 from .content import INTERACTION, Case, Content, Source, TableLine
 from .cores import core_map
-from .engines import OURS, bars, curves, is_ours
+from .engines import bars, curves
 from .tables import table_sizes
 
 STRATEGY_TEXT = {
