@@ -200,3 +200,13 @@ def test_what_cannot_be_tried_is_named(whole, tmp_path):
         compress(whole, tmp_path, 0.0005)
     done = compress(whole, tmp_path / "small", 0.5, candidates=("int8", "dhe@int8"))
     assert done.chosen == "int8" and "rows of int8 fit" in done.candidates[1].why_not
+
+
+def test_other_settings_are_refused_until_restarted(whole, tmp_path):
+    asked = {"candidates": ("converted:dhe@fp32",), "resamples": 0}
+    first = compress(whole, tmp_path, 0.45, **asked, steps=2)
+    with pytest.raises(FormatError, match=r"another steps.*--restart"):
+        compress(whole, tmp_path, 0.45, **asked, steps=3)
+    assert compress(whole, tmp_path, 0.45, **asked, steps=2) == first
+    other = compress(whole, tmp_path, 0.45, **asked, steps=3, restart=True)
+    assert other.candidates[0].nbytes == first.candidates[0].nbytes and other != first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def compress(
     seconds: float = math.inf,
     resamples: int = 200,
     steps: int = STEPS,
+    restart: bool = False,
     told: Callable[[str, Report], None] | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
@@ -82,6 +84,7 @@ def compress(
         samples: folder of the prepared samples, when `train` was told to keep them elsewhere.
         seconds: of training, then stop with a checkpoint.
         steps: updates of each DHE that is distilled.
+        restart: forget an earlier compression in `output`.
         told: what a candidate's training reports, with its name.
 
     Raises:
@@ -98,6 +101,8 @@ def compress(
         problem = f"the MLPs alone weigh {mlps:,} bytes, and no candidate changes them; {memory_bytes:,} allowed"
         raise CapacityError("compress", problem, "Allow more memory, or train a model with narrower layers.")
     target = Path(output)
+    if restart:
+        shutil.rmtree(target, ignore_errors=True)
     trial = _Trial(original, memory_bytes, target, steps, time.monotonic() + seconds, told, progress)
     for folder in trained:
         trial.elsewhere(Path(folder))

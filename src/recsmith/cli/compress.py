@@ -12,7 +12,7 @@ from recsmith.bench.units import parse_bytes, show_bytes
 from .convert import Steps
 from .options import Json, Quiet, TrainingFolder, names
 from .output import Output, grid, plain
-from .train import Data, Seconds, Target
+from .train import Data, Restart, Seconds, Target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from recsmith.api import Compressed
     from recsmith.training.metrics import Quality
 
-Memory = Annotated[str, typer.Option("--memory", "-m", metavar="BYTES", help="For embeddings and MLPs, such as 200MB.")]
+Memory = Annotated[
+    str,
+    typer.Option("--memory", "-m", metavar="BYTES", help="For embeddings and MLPs as they are kept, such as 200MB."),
+]
 Candidates = Annotated[
     str,
     typer.Option(
@@ -49,6 +52,7 @@ def run(
     steps: Steps = 2000,
     seconds: Seconds = math.inf,
     *,
+    restart: Restart = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,6 +76,7 @@ def run(
             trained=names(trained),
             steps=steps,
             seconds=seconds,
+            restart=restart,
             told=lambda name, report: out.say(f"{name}, update {report.step:,}: loss {report.logloss:.4f}"),
             progress=progress,
         )
