@@ -98,6 +98,21 @@ def test_a_single_layer_is_all_there_is():
         near(executable.run(Batch(case.ids, dense)).values, forward(case.model, case.weights, dense, pooled))
 
 
+def test_features_that_share_a_table_are_folded_each_with_its_own_columns():
+    case, dense = world(4, batch=11, one_hot=True)
+    features = tuple(replace(f, table="t1") if f.name in ("f1", "f2", "f3") else f for f in case.model.features)
+    model = replace(
+        case.model, features=features, tables=tuple(t for t in case.model.tables if t.name not in ("t2", "t3"))
+    )
+    values = case.ids.values.copy()
+    values[11:44] %= model.table("t1").rows
+    case = dataclasses.replace(case, model=model, ids=Jagged(values, None, 11))
+    pooled, _ = lookup(case.model, case.weights, case.ids)
+    for names in (["f1"], ["f1", "f3"], ["f1", "f2", "f3"]):
+        with bound(case, names) as executable:
+            near(executable.run(Batch(case.ids, dense)).values, forward(case.model, case.weights, dense, pooled))
+
+
 def test_narrow_ids_and_an_empty_batch():
     case, dense = world(2, batch=5, one_hot=True)
     with bound(case, ["f0", "f2"]) as executable:
