@@ -33,7 +33,7 @@ from .binding import compile
 from .closing import Closing
 from .cpu import CpuExecutable
 from .dense import dense_inputs
-from .folding import folded_rows, layer_weights
+from .folded_rows import folded_rows, layer_weights
 from .ids import FeatureIds, parts_of
 from .linear import import_torch
 from .memory import Pages

@@ -12,7 +12,7 @@ import numpy as np
 from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.data import synthetic
-from recsmith.executor.folding import folded_rows
+from recsmith.executor.folded_rows import folded_rows
 from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.platforms.affinity import caller_on
 from recsmith.representations import seen
