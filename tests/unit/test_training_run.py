@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from recsmith import api
 from recsmith.representations import build
-from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Select
+from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Rows, Select
 from recsmith.training import loop
 from recsmith.training.recipe import Recipe
 
@@ -161,6 +161,16 @@ def test_the_artifact_evaluates_as_the_module_did(whole):
     module = api.evaluate(folder, DATA, engine="torch", resamples=0, limit=5000)
     assert module.quality.samples == 5000 and 0.5 < module.quality.auc.value < 1
     assert module.table_bytes == done.table_bytes
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8", "int4"])
+def test_rows_of_fewer_bits_are_the_same_to_both_engines(whole, tmp_path, dtype):
+    api.convert(whole[0], tmp_path / dtype, Rows(dtype))
+    ours, torchs = (
+        api.evaluate(tmp_path / dtype, DATA, engine=engine, resamples=0, limit=3000).quality.logloss.value
+        for engine in ("recsmith", "torch")
+    )
+    assert ours == pytest.approx(torchs, rel=1e-5)
 
 
 def test_the_commands(capsys, tmp_path):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recsmith.reference import decode
 from recsmith.reference.computed import decoder_weight, kept_weights
 from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
 
@@ -24,17 +25,18 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 _BATCH_NORM = {"weight": "weight", "bias": "bias", "mean": "running_mean", "variance": "running_var"}
 _ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "mish": F.mish, "none": lambda x: x}
+_DECODE_AT_ONCE = 1 << 16
 _ENCODE_AT_ONCE = 256  # rows, so that what lies between ids and codes stays in a private cache
 # Below this, floor(v / prime) of a double is exact: its rounding error stays under 1 / (2 prime).
 _EXACT = 2**51
 
 
 class StoredRows(nn.Module):
-    """A plain table; gradients are sparse."""
+    """A plain table, in float32 whatever its rows are kept in; gradients are sparse."""
 
     def __init__(self, table: Table, arrays: Arrays) -> None:
         super().__init__()
-        self.weight = _parameter(arrays["rows"])
+        self.weight = _parameter(arrays["rows"] if table.format.dtype == "fp32" else _decoded(arrays["rows"], table))
 
     def forward(self, ids_L: Tensor, starts_B: Tensor, pooling: str) -> Tensor:
         """[B, E] pooled rows of bags that start at `starts_B`."""
@@ -43,6 +45,13 @@ class StoredRows(nn.Module):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The parameters as `Weights` keep them."""
         return {"rows": _array(self.weight)}
+
+
+def _decoded(stored: NDArray[np.generic], table: Table) -> NDArray[np.float32]:
+    found = np.empty((table.rows, table.dim), np.float32)
+    for start in range(0, table.rows, _DECODE_AT_ONCE):
+        found[start : start + _DECODE_AT_ONCE] = decode(stored[start : start + _DECODE_AT_ONCE], table)
+    return found
 
 
 class ComputedRows(nn.Module, ABC):

@@ -95,9 +95,11 @@ class TrainedDlrm(nn.Module):
 
 
 def probabilities(module: TrainedDlrm, batch: Batch) -> NDArray[np.float32]:
-    """[B] click probabilities."""
+    """[B] click probabilities; of a model whose top MLP ends in no sigmoid, what it yields."""
+    assert module.model.top is not None
     with torch.inference_mode():
-        return torch.sigmoid(module(batch)).numpy()
+        found = module(batch)
+        return (torch.sigmoid(found) if module.model.top.activations[-1] == "sigmoid" else found).numpy()
 
 
 def start(model: Model, seed: int, table_arrays: Mapping[str, Mapping[str, Any]]) -> Weights:
