@@ -23,10 +23,11 @@ ROWS = (50, 3, 1000)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint, rows to score, and the artifact made from the checkpoint."""
-    from recsmith.testing.torch_dlrm import tiny
+    from recsmith.testing.torch_dlrm import TorchDlrm, tiny
 
     at = tmp_path_factory.mktemp("cli")
     ids = imported(at, tiny(ROWS), "tiny.pt", "--no-self-terms")
+    torch.save({"state_dict": TorchDlrm(tiny((50, 3))).state_dict()}, at / "foreign.pt")
     np.savez(at / "bad.npz", **{**ids, "C2": ids["C2"] + 3}, dense=np.zeros((300, 4), np.float32))
     quietly("plan", at / "model", "-o", at / "plan.json", "--planner", "symmetric", "--batch", "64", "-q")
     return at
@@ -80,6 +81,15 @@ def test_predict_writes_what_verify_finds_equal(capsys, folder):
     assert code == 0 and "equal: 300 rows" in out
 
 
+def test_verify_reads_safetensors(capsys, folder):
+    from safetensors.torch import save_file
+
+    save_file(torch.load(folder / "tiny.pt", weights_only=True)["state_dict"], folder / "tiny.safetensors")
+    words = ("verify", folder / "model", "-i", folder / "rows.npz", "--against", folder / "tiny.safetensors", "-q")
+    code, out, _ = recsmith(capsys, *words, "--json")
+    assert code == 0 and json.loads(out)["passed"]
+
+
 def test_verify_against_another_checkpoint_exits_with_8(capsys, folder):
     other = torch.load(folder / "tiny.pt", weights_only=True)
     other["state_dict"]["emb_l.0.weight"] += 0.05
@@ -118,6 +128,9 @@ def test_a_profile_that_a_plan_has_no_use_for_is_said(capsys, folder):
         (("plan", "model", "-o", "p.json", "--strategies", "l7"), 2, "strategy"),
         (("plan", "model", "-o", "p.json", "--platform", "abacus"), 2, "platform"),
         (("plan", "model", "-o", "p.json", "--batch", "many"), 3, "plan"),
+        (("verify", "model", "-i", "rows.npz", "--against", "model"), 3, "verify"),
+        (("verify", "model", "-i", "rows.npz", "--against", "rows.npz"), 3, "import"),
+        (("verify", "model", "-i", "rows.npz", "--against", "foreign.pt"), 3, "verify"),
         (("predict", "model", "--plan", "plan.json", "-i", "bad.npz"), 4, "lookup"),
         (("predict", "model", "--plan", "plan.json", "-i", "rows.npz", "-o", "preds.docx"), 3, "write"),
         (("predict", "model", "--plan", "plan.json", "-i", "rows.npz", "--isa", "mmx"), 7, "kernels"),

@@ -15,7 +15,9 @@ from .output import Output
 
 DIFFERENT = 8
 
-Original = Annotated[Path, typer.Option("--against", metavar="CKPT", help="The checkpoint that was imported.")]
+Original = Annotated[
+    Path, typer.Option("--against", metavar="CKPT", help="The checkpoint that was imported, .pt or .safetensors.")
+]
 BatchSize = Annotated[int, typer.Option("--batch", "-b", min=1, help="Rows a call.")]
 Limit = Annotated[int, typer.Option("--rows", min=1, help="How many rows at most.")]
 

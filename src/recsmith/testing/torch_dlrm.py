@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsmith.spec import Batch, Feature, Interaction, Jagged, Mlp, Model, Pooling, RecsmithError, Table
+from recsmith.importers.recognise import recognise
+from recsmith.spec import (
+    Batch,
+    CheckpointError,
+    Feature,
+    Interaction,
+    Jagged,
+    Mlp,
+    Model,
+    Pooling,
+    RecsmithError,
+    Table,
+)
 
 _ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "none": nn.Identity}
 
@@ -89,9 +105,19 @@ def split(ids: Jagged, features: int) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def load_torch_dlrm(model: Model, state: Mapping[str, Tensor]) -> TorchDlrm:
-    """`TorchDlrm` of `model`'s shape with the parameters of a `DLRM_Net` state dict."""
+    """`TorchDlrm` of `model`'s shape with the parameters of a `DLRM_Net` state dict.
+
+    Raises:
+        CheckpointError: they are another model's.
+    """
     module = TorchDlrm(model)
-    module.load_state_dict({name: value for name, value in state.items() if not name.endswith("loss_ws")})
+    try:
+        module.load_state_dict({name: value for name, value in state.items() if not name.endswith("loss_ws")})
+    except RuntimeError as error:
+        first = shorten(str(error).partition("\n\t")[2].splitlines()[0], 120, placeholder=" ...")
+        raise CheckpointError(
+            "verify", f"the checkpoint is not what model '{model.name}' was imported from: {first}", "Give that one."
+        ) from error
     return module.eval()
 
 
@@ -107,7 +133,24 @@ def _stack(part: Mlp) -> nn.Sequential:
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a PyTorch checkpoint, bare or under "state_dict", without a `module.` prefix."""
-    stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    """The state dict of a checkpoint, bare or under "state_dict", or of safetensors, without a `module.` prefix.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, or is damaged.
+    """
+    stored = _opened(Path(path))
     state = stored.get("state_dict", stored)
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _opened(path: Path) -> Any:
+    kind = recognise(path)
+    if kind == "artifact":
+        raise CheckpointError("verify", f"'{path}' is an artifact", "Give the checkpoint that it was imported from.")
+    try:
+        if kind == "safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        problem = f"cannot read '{path}': {error}".splitlines()[0]
+        raise CheckpointError("verify", problem, "Copy or save the checkpoint again.") from error
