@@ -124,6 +124,9 @@ def test_a_profile_that_a_plan_has_no_use_for_is_said(capsys, folder):
         (("import", "rows.npz", "-o", "x"), 3, "import"),
         (("explain", "nowhere.json"), 3, "read"),
         (("explain", "model/model.json"), 3, "read"),
+        (("explain", "tiny.pt"), 3, "read"),
+        (("report", "model", "--plan", "plan.json", "--bench", "tiny.pt"), 3, "report"),
+        (("plan", "model", "-o", "p.json", "--memory", "1KB"), 6, "plan"),
         (("plan", "model", "-o", "p.json", "--planner", "wishful"), 2, "planner"),
         (("plan", "model", "-o", "p.json", "--strategies", "l7"), 2, "strategy"),
         (("plan", "model", "-o", "p.json", "--platform", "abacus"), 2, "platform"),
@@ -179,6 +182,8 @@ def test_report_refuses_what_is_no_benchmark_record(capsys, folder):
 
 
 def test_wrong_usage_exits_with_2(capsys):
+    assert recsmith(capsys, "import", "x.pt", "-o", "x", "--rows", "many")[0] == 2
+    assert recsmith(capsys, "plan", "model", "--pooling", "-1")[0] == 2
     assert recsmith(capsys, "plan")[0] == 2
     assert recsmith(capsys, "fly")[0] == 2
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from recsmith.cost.computing import Computing
 from recsmith.planner.serving import Option, choose
-from recsmith.spec import Model, Objective, Platform, Serving, Table, Workload
+from recsmith.spec import CapacityError, Model, Objective, Platform, Serving, Table, Workload
 
 from .weighing import table_bytes
 
@@ -35,6 +35,12 @@ def servings_within(
     asked = Objective.of(workloads)
     computing = Computing(platform)
     stored = sum(table.nbytes for table in model.tables if table.computed is None)
+    if stored > memory_bytes:
+        raise CapacityError(
+            "plan",
+            f"stored tables take {stored:,} bytes; {max(memory_bytes, 0):,} are allowed",
+            "Allow more memory, or store rows in fewer bits (recsmith convert --to int8).",
+        )
     options = {
         table.name: [_priced(model, table, way, asked, computing) for way in _ways(table, precision)]
         for table in model.tables

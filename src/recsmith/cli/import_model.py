@@ -85,10 +85,10 @@ def run(
         "sample": sample,
         "feature_names": names(features),
         "name": name,
-        "rows": [int(count) for count in names(rows)],
+        "rows": _numbers(rows, "--rows"),
         "dhe_transform": dhe_transform,
         "dhe_activation": dhe_activation,
-        "dhe_features": [int(at) for at in names(dhe_features)] or None,
+        "dhe_features": _numbers(dhe_features, "--dhe-features") or None,
         "allow_nonfinite": allow_nonfinite,
     }
     with out.progress() as progress:
@@ -113,3 +113,10 @@ def run(
     held = f"{len(made.features)} features{hybrid}, {len(made.tables)} tables"
     line = f"{output}: {made.name}, {held}, {total_rows:,} rows, {show_bytes(made.nbytes)}"
     out.result(summary, lambda console: console.print(line))
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    parts = names(text)
+    if not all(part.isdigit() for part in parts):
+        raise typer.BadParameter("Write whole numbers, such as 1000,20,3.", param_hint=option)
+    return [int(part) for part in parts]

@@ -19,7 +19,7 @@ Asked = Annotated[
     ),
 ]
 Batches = Annotated[str, typer.Option("--batch", "-b", metavar="N,N", help="Samples a call; several to plan for all.")]
-Pooling = Annotated[float, typer.Option("--pooling", help="Ids a bag, where a trace does not tell.")]
+Pooling = Annotated[float, typer.Option("--pooling", min=0, help="Ids a bag, where a trace does not tell.")]
 
 
 def objective(model: Model, asked: str, batches: str, pooling: float) -> Objective:

@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         try:
             return msgspec.json.decode(text, type=cls, dec_hook=_decode_fraction)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(
                 "read",
                 f"this is not a {cls.__name__}: {error}",
@@ -56,11 +56,14 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             FormatError: the file is absent or is not such a record.
         """
         try:
-            text = Path(path).read_text()
+            text = Path(path).read_bytes()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise FormatError("read", f"cannot open '{path}': {reason}", "Check the path.") from error
-        return cls.from_json(text)
+        try:
+            return cls.from_json(text)
+        except FormatError as error:
+            raise FormatError("read", f"'{path}': {error.problem}", error.remedy) from error
 
     def claim(self, path: str | Path, op: str, holder: str) -> None:
         """Save these settings at `path`, or find them there: what may be resumed later has to be asked the same.

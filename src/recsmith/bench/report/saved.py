@@ -56,7 +56,7 @@ def open_records(paths: Sequence[Path]) -> Saved:
 
 def _objects(path: Path) -> list[str]:
     try:
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except OSError as error:
         raise FormatError("report", f"cannot open '{path}': {error.strerror}", "Check the path.") from error
     return [line for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else [text]
