@@ -210,3 +210,19 @@ def test_other_settings_are_refused_until_restarted(whole, tmp_path):
     assert compress(whole, tmp_path, 0.45, **asked, steps=2) == first
     other = compress(whole, tmp_path, 0.45, **asked, steps=3, restart=True)
     assert other.candidates[0].nbytes == first.candidates[0].nbytes and other != first
+
+
+def test_the_command(whole, tmp_path, capsys):
+    from recsmith.cli.app import main
+
+    words = ["compress", str(whole[0]), "--memory", "900kB", "--data", DATA, "-o", str(tmp_path / "small")]
+    tries = ["--candidates", "int8,quotient_remainder@int8,converted:mixed_dimension@int8"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, *tries])
+    told = capsys.readouterr()
+    assert not stopped.value.code and "quotient_remainder@int8, update 22: loss" in told.err
+    assert "chosen" in told.out and "allowed" in told.out
+    with pytest.raises(SystemExit):
+        main([*words, *tries, "--json", "--quiet"])
+    done = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in done["candidates"]] == tries[1].split(",") and done["chosen"] in tries[1]

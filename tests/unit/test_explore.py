@@ -1,5 +1,6 @@
 """What fits is trained, planned and timed, the rest is named with its reason; a killed exploration ends the same."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from recsmith.spec import (
     Platform,
     Serving,
     UnavailableError,
+    UnknownNameError,
     Workload,
 )
 from recsmith.testing.machines import cached_machine
@@ -248,3 +250,30 @@ def test_paths_that_share_a_colour_differ_in_shape(explored):
     marks = [part for part in picture.split("<") if "mark" in part and 'class="e0' in part]
     assert {part.split()[0] for part in marks} == {"circle", "rect"}
     assert any("fast" in part for part in marks) and not all("fast" in part for part in marks)
+
+
+def test_the_command(trained, tmp_path, capsys):
+    from recsmith.cli.app import main
+
+    machine("large").save(tmp_path / "large.json")
+    (tmp_path / "small.json").write_text(SMALL.to_json())
+    named = f"table,{tmp_path}/small.json@int8,converted:mixed_dimension@int4"
+    words = [
+        "explore",
+        str(trained[0]),
+        "--data",
+        DATA,
+        "--platforms",
+        str(tmp_path / "large.json"),
+        "--queries",
+        "1,8",
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--candidates", named, "-o", str(tmp_path / "out"), "--json"])
+    told = capsys.readouterr()
+    assert not stopped.value.code and "small.json@int8, update" in told.err
+    made = {each["name"]: each for each in json.loads(told.out)["candidates"]}
+    assert set(made) == set(named.split(",")) and (tmp_path / "out" / "paths.svg").is_file()
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--candidates", "table@int7", "-o", str(tmp_path / "other")])
+    assert stopped.value.code == UnknownNameError.exit_code and "wants rows in 'int7'" in capsys.readouterr().err
