@@ -105,7 +105,11 @@ def _render(console: Console, record: LookupRecord) -> None:
         console.print(f"bound of this machine {bound} ({mark('measured')}); we reach {share:.0%} of it")
     if record.predicted_s is not None and record.plan is not None:
         told = show_seconds(record.predicted_s)
-        console.print(f"predicted {told} ({mark(record.plan.predicted_source)}), {record.predicted_s / ours - 1:+.0%}")
+        source = record.plan.predicted_source
+        hint = (
+            "; a profile (-p, from recsmith measure) predicts by this machine's speeds" if source == "modelled" else ""
+        )
+        console.print(f"predicted {told} ({mark(source)}), {record.predicted_s / ours - 1:+.0%}{hint}")
 
 
 def _title(record: LookupRecord) -> str:
