@@ -114,8 +114,10 @@ python_under_asan() {
   cp -r src/recsmith build-asan-python/site/
   rm -f build-asan-python/site/recsmith/_native*.so
   cp build-asan-python/package/_native*.so build-asan-python/site/recsmith/
-  ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(${CXX:-g++} -print-file-name=libasan.so)" \
-    PYTHONPATH=$PWD/build-asan-python/site "$python" -m pytest -q -o pythonpath= -p no:cacheprovider tests/parity
+  # libstdc++ too: Python does not bring it, and AddressSanitizer has to find what throws exceptions when it starts.
+  libraries="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libstdc++.so)"
+  ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$libraries" \
+    PYTHONPATH=$PWD/build-asan-python/site "$python" -m pytest -q --capture=sys -o pythonpath= -p no:cacheprovider tests/parity
 }
 
 case $mode in
