@@ -19,6 +19,7 @@ from recsmith.importers.split import Columns, dense_part, ids_part
 from recsmith.spec import CheckpointError, Executable, InputError, Model, Weights
 
 from .assemble import assemble, sources
+from .captured import with_packed_layers
 
 Build = Callable[[Model, Weights], Executable]
 # Sums in another order differ in the last bits; anything more is a wrong capture.
@@ -28,8 +29,9 @@ _TOLERANCE = 1e-4
 def optimize(module: nn.Module, sample: Any, *, build: Build) -> Optimised:
     """A module that computes what `module` computes in evaluation mode, with one look-up for all its tables.
 
-    The rest of the forward runs as captured, in inference mode. Batch size and lengths are free; int32 and
-    int64 ids are taken as they come. The result is run on the sample once and compared.
+    The rest of the forward runs as captured, in inference mode, its linear layers by the faster of torch's two
+    libraries, whose results differ in rounding. Batch size and lengths are free; int32 and int64 ids are taken as
+    they come. The result is run on the sample once and compared.
 
     Args:
         sample: example arguments of forward: a tuple or list, a mapping by name, or the only tensor.
@@ -44,7 +46,7 @@ def optimize(module: nn.Module, sample: Any, *, build: Build) -> Optimised:
     model = Model(type(module).__name__, tables, tuple(lookup.feature for lookup in lookups))
     weights = Weights({name: parameter.numpy() for name, parameter in parameters.items()})
     columns = Columns.of(lookups, {table.name: table.dim for table in tables})
-    dense = dense_part(captured, lookups, columns)
+    dense = with_packed_layers(dense_part(captured, lookups, columns))
     signature = inspect.signature(module.forward)
     optimised = _of_signature(signature)(captured, lookups, model, dense, build(model, weights), signature)
     _check_on_sample(module, optimised, arguments)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # and 2 threads, 2026-11-21); the upper end, so that nothing gets slower where MKL is as fast.
 WORTH_FLOPS = 1 << 22
 # Weights are packed for so many rows, which suits others as well.
-_USUAL_ROWS = 128
+USUAL_ROWS = 128
 
 
 class _Layer(NamedTuple):
@@ -77,7 +77,7 @@ class MlpLayers:
         weight, bias = (np.array(weights.dense[name], np.float32) for name in names)
         activation = part.activations[at]
         worth = -(-WORTH_FLOPS // (2 * weight.size))
-        packed = Packed((weight, bias, activation), "float32", _USUAL_ROWS) if packs("float32") else None
+        packed = Packed((weight, bias, activation), "float32", USUAL_ROWS) if packs("float32") else None
         return _Layer(self._torch.from_numpy(weight).t(), self._torch.from_numpy(bias), activation, packed, worth)
 
 
