@@ -88,7 +88,7 @@ class Shape(Record, frozen=True):
 SHAPES = (
     Shape("narrow rows", 25, (8, 6_000_000), 16),
     Shape("small tables", 61, (64, 20_000), 32),
-    Shape("wide rows", 11, (2_000, 250_000), 64),
+    Shape("wide rows", 11, (2_000, 1_500_000), 64),
     Shape("crowded output", 32, (16, 50_000), 32),
     Shape("bags", 6, (100, 300_000), 32, pooling_factor=10.0),
     Shape("bags of far rows", 5, (200_000, 900_000), 64, pooling_factor=12.0),
