@@ -144,5 +144,5 @@ def test_a_distribution_that_is_none_is_refused(text):
 
 
 def test_a_missing_trace_is_named(tmp_path):
-    with pytest.raises(FormatError, match=r"nowhere\.parquet"):
+    with pytest.raises(FormatError, match=r"no file .*nowhere\.parquet.*current folder"):
         distributions.parse(f"trace:{tmp_path / 'nowhere.parquet'}", ["a"])

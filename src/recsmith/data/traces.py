@@ -40,12 +40,15 @@ def read(file: str | Path, features: Sequence[str]) -> dict[str, Column]:
     """The columns `features` of the trace.
 
     Raises:
-        FormatError: the file is no Parquet file, lacks a feature, or holds something that is not an id.
+        FormatError: there is no such file, it is no Parquet file, lacks a feature, or holds what is not an id.
         UnavailableError: pyarrow is not installed.
     """
     pyarrow, pq = parquet("reading a trace")
     try:
         table = pq.read_table(file, columns=None)
+    except FileNotFoundError as error:
+        remedy = "Check the path; it counts from the current folder."
+        raise FormatError("trace", f"there is no file '{file}'", remedy) from error
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise FormatError("trace", f"cannot read '{file}': {error}", "A trace is a Parquet file of ids.") from error
     missing = [name for name in features if name not in table.column_names]

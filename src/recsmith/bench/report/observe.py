@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recsmith import api
+from recsmith.calibration.whole import batches_from_far
 from recsmith.cost import COSTS
-from recsmith.data import synthetic
 from recsmith.executor.folded_rows import folded_rows
 from recsmith.planner.evaluate import Priced, Pricer
 from recsmith.platforms.affinity import caller_on
@@ -22,7 +22,6 @@ from recsmith.spec.check import check_origin
 
 from .parts import Part, largest, of_core, of_table, weights_of
 
-_POOL = 64  # batches of ids to take turns with
 _SECONDS = 0.12  # for each part
 _LEAST_RUNS = 15
 
@@ -113,7 +112,7 @@ def _price(part: Part) -> Priced:
 
 
 def _time(part: Part, weights: Weights) -> Measurement:
-    batches = synthetic.batches(part.problem.model, part.workload, _POOL)
+    batches = batches_from_far(part.problem.model, part.workload)
     with api.compile(
         part.problem.model, part.plan, weights_of(part, weights), platform=part.problem.platform
     ) as engine:
