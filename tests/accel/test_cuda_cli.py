@@ -7,25 +7,16 @@ import pytest
 from emulated import device
 from test_cuda_executor import PLATFORM
 
+from command_line import recsmith
+
 torch = pytest.importorskip("torch")
 
 from torch_double import TorchDouble  # noqa: E402
 
-from recsmith.cli.app import main  # noqa: E402
 from recsmith.executor.cuda import compile as module  # noqa: E402
 from recsmith.testing.torch_dlrm import TorchDlrm, tiny  # noqa: E402
 
 ROWS = (50, 3, 1000)
-
-
-def recsmith(capsys, *words):
-    code = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        code = stop.code or 0
-    seen = capsys.readouterr()
-    return code, seen.out, seen.err
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ def test_a_lookup_benchmark_is_complete(ids):
         assert record.ratio_to_best_peer == pytest.approx(best.median_s / ours[0].median_s)
     assert record.bound_s == max(record.bound.read_s, record.bound.write_s) > 0
     assert record.share_of_bound == pytest.approx(record.bound_s / ours[0].median_s)
-    assert record.cache.batches_used >= 3 * len(record.cases)  # beyond the pool where samples were disturbed
+    # Every sample may be taken twelve times, and the pool lasts for two.
+    assert 3 * len(record.cases) <= record.cache.batches_used <= 6 * record.cache.pool_batches
     assert type(record).from_json(record.to_json()) == record
 
 

@@ -142,6 +142,11 @@ def test_a_short_measurement_fills_every_memory_and_survives_json():
         assert all(curve.seconds > 0 for curve in memory.curves)
         assert {curve.row_bytes for curve in memory.curves if curve.dtype == "fp32"} == {0, 64, 128, 256, 512}
         assert 0 < memory.capacity_bytes <= memory.reported_bytes
+    outermost = platform.memory(platform.cores[0].memories[-1])
+    for spread in outermost.widenings:
+        assert 2 * spread.narrow_bytes <= spread.wide_bytes <= 4 * spread.narrow_bytes
+        assert spread.row_bytes == 64 and spread.narrow_s > 0 and spread.wide_s > 0
+    assert bool(outermost.widenings) != any("spread far" in note for note in platform.notes)
     assert told[0][1] == 0 and all(0 <= done <= total for _, done, total in told)
     assert any("modelled" in note for note in platform.notes)
     assert Platform.from_json(platform.to_json()) == platform

@@ -6,7 +6,7 @@ from test_plan_planners import ALL, problem_of
 
 from recsmith import api
 from recsmith.bench.dlrm import parameters
-from recsmith.calibration import rehearsal
+from recsmith.calibration import rehearsal, turns
 from recsmith.calibration.turns import Turns
 from recsmith.cost.fitted import FittedCost
 from recsmith.planner.arbitrary import arbitrary
@@ -84,12 +84,25 @@ def test_a_faster_finalist_has_to_be_faster_by_more_than_chance():
     """What is faster in some rounds and slower in others does not replace the prediction."""
     lucky = [0.8, 0.8, 1.1, 1.1] * 15
     steady = [0.9] * 60
-    assert rehearsal._settled({PREDICTED: [1.0] * 60, "lucky": lucky}) == PREDICTED
-    assert rehearsal._settled({PREDICTED: [1.0] * 60, "lucky": lucky, "steady": steady}) == "steady"
+    assert turns.settled({PREDICTED: [1.0] * 60, "lucky": lucky}, PREDICTED) == PREDICTED
+    assert turns.settled({PREDICTED: [1.0] * 60, "lucky": lucky, "steady": steady}, PREDICTED) == "steady"
 
 
 def test_what_left_after_the_heat_is_not_taken():
-    assert rehearsal._settled({PREDICTED: [1.0] * 60, "slow": [0.5] * 7}) == PREDICTED
+    assert turns.settled({PREDICTED: [1.0] * 60, "slow": [0.5] * 7}, PREDICTED) == PREDICTED
+
+
+def test_a_final_is_raced_in_spells_that_lie_apart(monkeypatch):
+    happened = []
+
+    class Race:
+        def go(self, rounds, among):
+            happened.append((rounds, among))
+
+    monkeypatch.setattr(turns.time, "sleep", lambda seconds: happened.append(seconds))
+    turns.final([Race(), Race()], (0, 2))
+    race = (24, [0, 2])
+    assert happened == [0.0, race, race, 0.7, race, race]
 
 
 def test_cores_that_have_to_stage_rows_do_not_take_them_row_by_row():

@@ -12,16 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsmith.planner.evaluate import aim
 from recsmith.platforms.affinity import caller_on
 from recsmith.spec import Batch, Executable, Jagged, Model, Objective, Platform
 
-from .turns import Serve, Turns, compared
+from .turns import Serve, Turns, by_aim, final, settled
 from .whole import batches_from_far
 
-WORTH_IT = 0.03
-"""Folding has to make predictions faster by this much, and certainly faster: it costs memory."""
-_ROUNDS = 24
 _PLAIN, _FOLDED = "plain", "folded"
 
 
@@ -41,14 +37,9 @@ def trial(plain: Executable, folded: Executable, model: Model, objective: Object
     }
     # The processor that plans leave to the caller: elsewhere it would get in the way of the other lanes.
     with caller_on(platform.cores[0].index):
-        for each in turns.values():
-            each.go(_ROUNDS)
-    spent: dict[str, list[float]] = {}
-    for at, name in enumerate((_PLAIN, _FOLDED)):
-        rounds = zip(*(each.spent[at] for each in turns.values()), strict=True)
-        spent[name] = [aim(objective, dict(zip(turns, seconds, strict=True))) for seconds in rounds]
-    best, (slower, at_least, _) = compared(spent, _PLAIN)
-    faster = best == _FOLDED and slower > WORTH_IT and at_least > 0
+        final(turns.values())
+    spent = {name: by_aim(turns, objective, at) for at, name in enumerate((_PLAIN, _FOLDED))}
+    faster = settled(spent, _PLAIN) == _FOLDED  # Otherwise it is not worth its memory.
     return Trial(median(spent[_PLAIN]), median(spent[_FOLDED]), faster)
 
 

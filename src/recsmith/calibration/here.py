@@ -51,7 +51,12 @@ def make_bench(
     """
     from recsmith import _native
 
-    available = min(psutil.virtual_memory().available, platform.bind(platform.cores[0].id, "global").capacity_bytes)
-    nbytes = min(ram_bytes, int(available * _FREE_SHARE)) // _HUGE_BYTES * _HUGE_BYTES
+    nbytes = affordable(platform, ram_bytes, _FREE_SHARE)
     ground = Ground.take(nbytes, platform.cores[0].index, some or pages(platform), len(platform.cores), out_bytes)
     return Bench(ground, clock, _native.targets()[-1])
+
+
+def affordable(platform: Platform, wanted_bytes: int, free_share: float) -> int:
+    """Whole huge pages of `wanted_bytes`, of which no more than `free_share` of the free main memory is taken."""
+    available = min(psutil.virtual_memory().available, platform.bind(platform.cores[0].id, "global").capacity_bytes)
+    return min(wanted_bytes, int(available * free_share)) // _HUGE_BYTES * _HUGE_BYTES

@@ -23,6 +23,7 @@ from .whole import trials
 from .widening import widenings
 
 BUDGET_S = 60.0
+_NOT_SPREAD = "Little memory is free: what rows of larger models cost more for being spread far was not measured."
 _FLOP_STEPS, _FLOP_TRIES = 200_000, 15
 
 
@@ -78,7 +79,11 @@ def measure(
         source="measured",
         command=command,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        notes=(*_kept_notes(platform), *_notes(sized, bench, steps, points, bound=bind is not None)),
+        notes=(
+            *_kept_notes(platform),
+            *_notes(sized, bench, steps, points, bound=bind is not None),
+            *(() if widened else (_NOT_SPREAD,)),
+        ),
         factors={},
         arithmetic=() if computes is None else arithmetic(_crews(len(platform.cores)), *computes, report),
     )

@@ -6,7 +6,6 @@ which is faster.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -14,23 +13,18 @@ import numpy as np
 from msgspec.structs import replace
 
 from recsmith.planner.draft import drafted
-from recsmith.planner.evaluate import Pricer, aim, predict
+from recsmith.planner.evaluate import Pricer, predict
 from recsmith.planner.finalists import PREDICTED, finalists
 from recsmith.planner.fused import fusible
 from recsmith.platforms.affinity import caller_on
 from recsmith.spec import Bucket, Executable, Jagged, Plan, Problem, Progress, Weights, Workload
 
 from .overheads import Bind
-from .turns import Serve, Turns, compared, looked_up
+from .turns import Serve, Turns, by_aim, final, looked_up, settled
 from .whole import batches_from_far
 
-WORTH_IT = 0.03
-"""What was predicted stays unless it takes this much longer than something else, and certainly longer."""
-_HEAT, _FINAL = 15, 24
-"""Rounds of all finalists, and in each spell of those that are still in question after them."""
-_SPELLS, _REST_S = 2, 0.7
-"""Spells of the final and the seconds between them: where other guests share the processors, one of them may be slow
-for a second, and whoever was timed in that second would be chosen for it."""
+_HEAT = 15
+"""Rounds of all finalists, before those that are still in question go to the final."""
 _OUT_OF_QUESTION = 1.15
 
 
@@ -55,19 +49,12 @@ def rehearsed(plan: Plan, pricer: Pricer, weights: Weights, bind: Bind, progress
             continue
         found = finalists(bucket, pricer, workloads)
         seconds = _timed(found, pricer, workloads, weights, bind)
-        best = _settled(seconds)
+        best = settled(seconds, PREDICTED)
         buckets.append(found[best])
         notes.append(_note(workloads, best, {name: median(spent) for name, spent in seconds.items()}))
     report("rehearsing", len(plan.buckets), len(plan.buckets))
     made = replace(plan, buckets=tuple(buckets), notes=(*plan.notes, *notes))
     return replace(made, predicted=predict(made, pricer, {p.workload: p.lower_bound_s for p in plan.predicted}))
-
-
-def _settled(seconds: Mapping[str, Sequence[float]]) -> str:
-    """The finalist to take: the fastest, if what was predicted is slower by more than chance."""
-    longest = max(map(len, seconds.values()))
-    best, (slower, at_least, _) = compared({n: s for n, s in seconds.items() if len(s) == longest}, PREDICTED)
-    return best if slower > WORTH_IT and at_least > 0 else PREDICTED
 
 
 def _timed(
@@ -93,20 +80,14 @@ def _race(executables: Sequence[Executable], problem: Problem, workloads: Sequen
         w.name: Turns(executables, batches_from_far(problem.model, w), _served(problem, w.batch)) for w in workloads
     }
 
-    def aims(at: int) -> list[float]:
-        rounds = zip(*(each.spent[at] for each in turns.values()), strict=True)
-        return [aim(problem.objective, dict(zip(turns, seconds, strict=True))) for seconds in rounds]
-
     everybody = range(len(executables))
     for each in turns.values():
         each.go(_HEAT)
-    heat = [median(aims(at)) for at in everybody]
+    heat = [median(by_aim(turns, problem.objective, at)) for at in everybody]
     among = [at for at in everybody if at == 0 or heat[at] <= min(heat) * _OUT_OF_QUESTION]
-    for spell in range(_SPELLS if len(among) > 1 else 0):
-        time.sleep(_REST_S if spell else 0.0)
-        for each in turns.values():
-            each.go(_FINAL, among)
-    return [aims(at) for at in everybody]
+    if len(among) > 1:
+        final(turns.values(), among)
+    return [by_aim(turns, problem.objective, at) for at in everybody]
 
 
 def _served(problem: Problem, batch: int) -> Serve:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from statistics import median
 
 import numpy as np
 
-from recsmith.spec import Executable, Jagged
+from recsmith.planner.evaluate import aim
+from recsmith.spec import Executable, Jagged, Objective
 
 Serve = Callable[[Executable, Jagged], None]
 
+WORTH_IT = 0.03
+"""What was chosen stays unless it takes this much longer than something else, and certainly longer."""
+_FINAL = 24
+"""Rounds in each spell of a final."""
+_SPELLS, _REST_S = 2, 0.7
+"""Spells of a final and the seconds between them: where other guests share the processors, one of them may be slow
+for a second, and whoever was timed in that second would be chosen for it."""
 _TRY_S = 1.2e-3
 _DRAWS = 4000
 
@@ -54,6 +62,28 @@ class Turns:
         for ids in itertools.islice(self._ids, calls):
             self._serve(executable, ids)
         return (time.perf_counter() - start) / calls
+
+
+def final(races: Collection[Turns], among: Iterable[int] | None = None) -> None:
+    """The rounds that decide between some (or all) of the executables, in spells of time that lie apart."""
+    order = None if among is None else list(among)
+    for spell in range(_SPELLS):
+        time.sleep(_REST_S if spell else 0.0)
+        for race in races:
+            race.go(_FINAL, order)
+
+
+def by_aim(races: Mapping[str, Turns], objective: Objective, at: int) -> list[float]:
+    """The objective's aim of executable `at` in each round, from its seconds by name of the workload."""
+    rounds = zip(*(race.spent[at] for race in races.values()), strict=True)
+    return [aim(objective, dict(zip(races, seconds, strict=True))) for seconds in rounds]
+
+
+def settled(seconds: Mapping[str, Sequence[float]], chosen: str) -> str:
+    """The one to take: the fastest, if `chosen` is slower by more than chance. Who has fewer rounds is out."""
+    longest = max(map(len, seconds.values()))
+    best, (slower, at_least, _) = compared({n: s for n, s in seconds.items() if len(s) == longest}, chosen)
+    return best if slower > WORTH_IT and at_least > 0 else chosen
 
 
 def compared(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import psutil
-
 from recsmith.spec import Curve, Platform, Widening
 from recsmith.spec.platform import Page
 
 from .ground import Ground
+from .here import affordable
 from .levels import Level, crews
 from .probes import BAG, OUT_BYTES, Bench
 
@@ -23,7 +22,6 @@ WIDER = 4
 """How many times wider than for the curves rows are spread; less when little memory is free."""
 ROW_BYTES = (64, 256, 512)
 _FREE_SHARE = 0.3
-_HUGE_BYTES = 2 << 20
 _LEAST = 2
 """Ranges that differ less than by this factor say nothing."""
 _TURNS, _ROUNDS = 5, 3
@@ -36,11 +34,7 @@ def widenings(platform: Platform, bench: Bench, level: Level, curves: tuple[Curv
         level: main memory.
         curves: its own, whose tunings are used.
     """
-    nbytes = (
-        min(WIDER * bench.ground.nbytes, int(psutil.virtual_memory().available * _FREE_SHARE))
-        // _HUGE_BYTES
-        * _HUGE_BYTES
-    )
+    nbytes = affordable(platform, WIDER * bench.ground.nbytes, _FREE_SHARE)
     if nbytes < _LEAST * bench.ground.nbytes:
         return ()
     page = level.pages[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Role, Shard, Table, Work
 
-from .traffic import ids_bytes, lookups, rows_read, vectors, written_bytes
+from .traffic import row_a_lookup, shard_bytes
 
 
 class _RowByRow:
@@ -22,15 +22,7 @@ class _RowByRow:
 
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """One random row read per look-up."""
-        count = lookups(table, shard, samples, access)
-        return Work(
-            requests=(rows_read(self.source, table, shard, count, access),),
-            kept_bytes=_bytes(table, shard) if self.source == "local" else 0.0,
-            ids_bytes=ids_bytes(samples, access),
-            written_bytes=written_bytes(op, table, samples, access),
-            vectors=vectors(op, samples, access),
-            flops=2 * count * table.dim,
-        )
+        return row_a_lookup(self.source, op, table, shard, samples, access, kept=self.source == "local")
 
     def dataflow(
         self,
@@ -66,8 +58,4 @@ class Local(_RowByRow):
 
     def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
         """The whole shard is kept in local memory."""
-        return {"local": _bytes(table, shard)}
-
-
-def _bytes(table: Table, shard: Shard) -> int:
-    return shard.rows * table.format.stride_bytes(table.dim)
+        return {"local": shard_bytes(table, shard)}

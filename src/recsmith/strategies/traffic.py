@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsmith.spec import Access, Gather, Request, Role, Shard, Table
+from recsmith.spec import Access, Gather, Request, Role, Shard, Stream, Table, Work
 
 ID_BYTES = 8
 ELEMENT_BYTES = 4
@@ -24,6 +24,40 @@ def rows_read(role: Role, table: Table, shard: Shard, count: float, access: Acce
         dtype=table.format.dtype,
         dim=table.dim,
     )
+
+
+def row_a_lookup(
+    source: Role,
+    op: Gather,
+    table: Table,
+    shard: Shard,
+    samples: float,
+    access: Access,
+    *,
+    streams: tuple[Stream, ...] = (),
+    kept: bool = False,
+) -> Work:
+    """One random row read per look-up from what plays `source`, and the vectors written.
+
+    Args:
+        streams: what is read in order besides.
+        kept: whether the shard stays in local memory.
+    """
+    count = lookups(table, shard, samples, access)
+    return Work(
+        requests=(rows_read(source, table, shard, count, access),),
+        streams=streams,
+        kept_bytes=shard_bytes(table, shard) if kept else 0.0,
+        ids_bytes=ids_bytes(samples, access),
+        written_bytes=written_bytes(op, table, samples, access),
+        vectors=vectors(op, samples, access),
+        flops=2 * count * table.dim,
+    )
+
+
+def shard_bytes(table: Table, shard: Shard) -> int:
+    """Bytes of the shard's rows as they are stored."""
+    return shard.rows * table.format.stride_bytes(table.dim)
 
 
 def ids_bytes(samples: float, access: Access) -> float:

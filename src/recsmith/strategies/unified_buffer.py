@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsmith.spec import Access, Gather, Ledger, Role, Shard, Stream, Table, Work
 
-from .traffic import chunk_rows, ids_bytes, lookups, rows_read, vectors, written_bytes
+from .traffic import chunk_rows, row_a_lookup, shard_bytes
 
 CHUNK_BYTES = 16 * 1024
 
@@ -27,17 +27,9 @@ class _UnifiedBuffer:
 
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """The whole shard streamed once, and one staged row read per look-up."""
-        count = lookups(table, shard, samples, access)
-        stride = table.format.stride_bytes(table.dim)
-        return Work(
-            requests=(rows_read("staging", table, shard, count, access),),
-            streams=(Stream(self.source, shard.rows * stride),),
-            kept_bytes=shard.rows * stride if self.source == "local" else 0.0,
-            ids_bytes=ids_bytes(samples, access),
-            written_bytes=written_bytes(op, table, samples, access),
-            vectors=vectors(op, samples, access),
-            flops=2 * count * table.dim,
-        )
+        streams = (Stream(self.source, shard_bytes(table, shard)),)
+        kept = self.source == "local"
+        return row_a_lookup("staging", op, table, shard, samples, access, streams=streams, kept=kept)
 
     def dataflow(
         self,
@@ -76,8 +68,7 @@ class LocalUnifiedBuffer(_UnifiedBuffer):
 
     def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
         """The shard in local memory and one chunk at a time in staging memory."""
-        local = shard.rows * table.format.stride_bytes(table.dim)
-        return {"local": local, "staging": _staged_bytes(table, shard)}
+        return {"local": shard_bytes(table, shard), "staging": _staged_bytes(table, shard)}
 
 
 def _staged_bytes(table: Table, shard: Shard) -> int:
