@@ -28,7 +28,7 @@ test-fast: $(INSTALLED)  ## the tests that take seconds
 
 lint: $(INSTALLED)  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

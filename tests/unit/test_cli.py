@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import imported, quietly, recsmith
 
+from command_line import imported, quietly, recsmith
 from recsmith.cli.app import app
 from recsmith.spec import Plan
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from command_line import imported, quietly, recsmith
 
+from command_line import imported, quietly, recsmith
 from recsmith.calibration import folding
 from recsmith.spec import Feature, Interaction, Mlp, Model, Plan, Table
 

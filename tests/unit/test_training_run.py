@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from command_line import recsmith
 from msgspec.structs import replace
 
+from command_line import recsmith
 from recsmith import api
 from recsmith.representations import build
 from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Rows, Select
