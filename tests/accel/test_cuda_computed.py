@@ -129,7 +129,7 @@ def test_vectors_without_pooling_and_either_type_of_ids():
     model, weights = mixed(pooling="none")
     stored, rows = finished(model, weights)
     ids = drawn(model, 9, one_hot=False)
-    narrow = dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=ids.offsets.astype(np.int32))
+    narrow = replace(ids, values=ids.values.astype(np.int32), offsets=ids.offsets.astype(np.int32))
     wanted, sequences = lookup(stored, rows, ids)
     with bind(model, weights) as engine:
         for each in (ids, narrow):
@@ -167,15 +167,15 @@ def test_ids_outside_a_computed_table():
         values = ids.values.copy()
         values[17 * 3 + 2] = 7
         with pytest.raises(IdRangeError, match=r"id 7 of feature 'fc' \(value 53\) lies outside table 'c' of 7 rows"):
-            engine.lookup(dataclasses.replace(ids, values=values))
+            engine.lookup(replace(ids, values=values))
         engine.lookup(ids)
     model, weights = mixed(id_map=IdMap(out_of_range="clamp"))
     stored, rows = finished(model, weights)
     with bind(model, weights) as engine:
-        looked = engine.lookup(dataclasses.replace(ids, values=values))
+        looked = engine.lookup(replace(ids, values=values))
         assert looked.replaced == 1
         values[17 * 3 + 2] = 6
-        near(looked.pooled, lookup(stored, rows, dataclasses.replace(ids, values=values))[0])
+        near(looked.pooled, lookup(stored, rows, replace(ids, values=values))[0])
 
 
 def test_each_different_id_is_noted_once(monkeypatch):

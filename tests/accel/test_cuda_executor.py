@@ -49,7 +49,7 @@ def bind(case, **options) -> CudaExecutable:
 
 def narrow(ids: Jagged) -> Jagged:
     offsets = None if ids.offsets is None else ids.offsets.astype(np.int32)
-    return dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
+    return replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
 
 
 def test_corner_cases():
@@ -194,7 +194,7 @@ def test_malformed_batches_are_refused(ids, problem):
 def test_weights_are_asked_for_where_a_feature_is_weighted():
     case = single("WEIGHTED", [[1], [2]], weighted=True)
     with bind(case) as executable, pytest.raises(InputError, match="weighted"):
-        executable.lookup(dataclasses.replace(case.ids, weights=None))
+        executable.lookup(replace(case.ids, weights=None))
 
 
 def test_graphs_are_kept_up_to_a_number():

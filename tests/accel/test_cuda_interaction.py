@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from batches import ELEMENT, Placed, decoded, vectors_of
 from emulated import device
+from msgspec.structs import replace
 
 from recsmith.kernels.cuda.call import StoredRows, Vectors
 from recsmith.kernels.cuda.interaction import InteractionTuning, interact, pairs
@@ -67,19 +68,13 @@ def test_an_empty_batch():
 def in_format(case, dtype):
     """The case with all rows in `dtype`, and what its vectors are when they are rounded to it."""
     model = case.case.model
-    tables = tuple(msgspec_replace(table, format=RowFormat(dtype)) for table in model.tables)
+    tables = tuple(replace(table, format=RowFormat(dtype)) for table in model.tables)
     draw = np.random.default_rng(0)
     stored = {t.name: encode(draw.normal(size=(t.rows, t.dim)), t.format) for t in tables}
     weights = dataclasses.replace(case.case.weights, tables=stored)
-    made = dataclasses.replace(case.case, model=msgspec_replace(model, tables=tables), weights=weights)
+    made = dataclasses.replace(case.case, model=replace(model, tables=tables), weights=weights)
     bottom = decoded(encode(case.bottom, RowFormat(dtype)), dtype)
     return dataclasses.replace(case, case=made, bottom=bottom)
-
-
-def msgspec_replace(record, **changes):
-    from msgspec.structs import replace
-
-    return replace(record, **changes)
 
 
 @pytest.mark.parametrize("operand", ["fp16", "bf16"])
@@ -113,13 +108,13 @@ def magnitude(case):
     model, weights, ids = case.case.model, case.case.weights, case.case.ids
     from recsmith.reference import decode
 
-    tables = tuple(msgspec_replace(table, format=RowFormat("fp32")) for table in model.tables)
+    tables = tuple(replace(table, format=RowFormat("fp32")) for table in model.tables)
     sizes = {t.name: np.abs(decode(weights.tables[t.name], t)).astype(np.float32) for t in model.tables}
     sized = None if ids.weights is None else np.abs(ids.weights)
     return (
-        msgspec_replace(model, tables=tables),
+        replace(model, tables=tables),
         dataclasses.replace(weights, tables=sizes),
-        dataclasses.replace(ids, weights=sized),
+        replace(ids, weights=sized),
         np.abs(case.bottom),
     )
 

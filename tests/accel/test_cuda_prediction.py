@@ -1,6 +1,5 @@
 """Whole predictions on the emulated GPU: kernels, graphs and copies as they are, torch's operators by a double."""
 
-import dataclasses
 import threading
 
 import numpy as np
@@ -147,7 +146,7 @@ def test_ids_outside_and_dense_inputs_that_are_missing():
         ids = batch.sparse.values.copy()
         ids[4] = 10_000
         with pytest.raises(IdRangeError, match=r"id 10000 of feature 'f1' \(value 4\)"):
-            engine.run(Batch(dataclasses.replace(batch.sparse, values=ids), batch.dense))
+            engine.run(Batch(replace(batch.sparse, values=ids), batch.dense))
         with pytest.raises(InputError, match=r"dense inputs are none, wanted \[3, 5\]"):
             engine.run(Batch(batch.sparse))
         with pytest.raises(InputError, match=r"dense inputs are \[3, 4\], wanted \[3, 5\]"):
@@ -188,7 +187,7 @@ def test_verify_agrees_with_the_module_itself(tmp_path):
             for kind in ("weight", "bias"):
                 state[f"{name}.{2 * at}.{kind}"] = torch.from_numpy(weights.dense[f"{part.prefix}.{at}.{kind}"])
     torch.save(state, tmp_path / "dlrm.pt")
-    batch = Batch(dataclasses.replace(batch.sparse, weights=None), batch.dense)
+    batch = Batch(replace(batch.sparse, weights=None), batch.dense)
     with bind(plain, Weights(tables, weights.dense), batch) as engine:
         verified = api.verify(plain, engine, tmp_path / "dlrm.pt", [batch])
     assert verified.passed and verified.samples == 6

@@ -7,6 +7,7 @@ import pytest
 from hand_plans import FLOWS, PLANS, alone, build, owned, random_plan, row_shards, symmetric
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from recsmith.kernels.cpu import targets
 from recsmith.spec import Jagged
@@ -25,7 +26,7 @@ def check(case: Case, plan, **options) -> None:
 
 def as_int32(ids: Jagged) -> Jagged:
     offsets = None if ids.offsets is None else ids.offsets.astype(np.int32)
-    return dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
+    return replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -107,7 +108,7 @@ def _clipped(ids: Jagged, case: Case) -> Jagged:
         where = slice(int(ids.offsets[f * ids.batch]), int(ids.offsets[(f + 1) * ids.batch]))
         values[where] %= case.model.table_of(feature).rows
     weights = np.ones(len(values), np.float32) if any(f.weighted for f in case.model.features) else None
-    return dataclasses.replace(ids, values=values, weights=weights)
+    return replace(ids, values=values, weights=weights)
 
 
 def test_out_may_be_a_part_of_a_wider_array():

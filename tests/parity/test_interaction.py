@@ -9,6 +9,7 @@ import pytest
 from hand_plans import FUSED_PLANS, PLANS, build, fused, fused_alone, owned_then_fused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from recsmith.executor import lanes
 from recsmith.kernels.cpu import targets
@@ -30,7 +31,7 @@ def check(case: JoinedCase, plan, **options) -> None:
 def narrow(case: JoinedCase) -> JoinedCase:
     ids = case.case.ids
     offsets = None if ids.offsets is None else ids.offsets.astype(np.int32)
-    made = dataclasses.replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
+    made = replace(ids, values=ids.values.astype(np.int32), offsets=offsets)
     return dataclasses.replace(case, case=dataclasses.replace(case.case, ids=made))
 
 
@@ -163,7 +164,7 @@ def test_wrong_arrays_are_refused():
         with pytest.raises(InputError, match=r"out has shape \[4, 3\], wanted \[4, 31\]"):
             executable.interact(ids, case.bottom, np.zeros((4, 3), np.float32))
         with pytest.raises(InputError, match="give 4 samples, but the batch has 5"):
-            executable.interact(dataclasses.replace(ids, batch=5), case.bottom)
+            executable.interact(replace(ids, batch=5), case.bottom)
 
 
 def test_predictions_do_not_depend_on_fusion():

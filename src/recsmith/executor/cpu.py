@@ -68,7 +68,11 @@ class CpuExecutable(Closing):
             InputError: arrays, offsets or lengths are wrong. `out` may have been written to in part.
             IdRangeError: an id lies outside its table and the feature's policy is `error`.
         """
-        return self._lookup(ids, out, rest=False)
+        if self._unpooled:
+            return self._lookup(ids, out, rest=False)
+        # As `_lookup`, spelt out: a batch of one takes half a microsecond, a call in between a fifth of that.
+        pooled, replaced = self._engine.run(ids.values, ids.offsets, ids.weights, ids.batch, out, None, False)
+        return Looked(pooled, {}, replaced)
 
     def interact(
         self,

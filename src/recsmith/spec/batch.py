@@ -1,17 +1,18 @@
-"""What goes in and comes out of a prediction."""
+"""What goes in and comes out of a prediction.
+
+Structs, as a frozen dataclass takes half a microsecond to make: as long as looking one sample up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64] | NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class Jagged:
+class Jagged(msgspec.Struct, frozen=True, eq=False):
     """The ids of all features of a batch, feature-major (the layout of TorchRec's KeyedJaggedTensor).
 
     Attributes:
@@ -28,8 +29,7 @@ class Jagged:
     weights: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, eq=False):
     """One batch of samples.
 
     Attributes:
@@ -41,8 +41,7 @@ class Batch:
     dense: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(msgspec.Struct, frozen=True, eq=False):
     """The look-up's output.
 
     Attributes:
@@ -56,8 +55,7 @@ class Looked:
     replaced: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Interacted:
+class Interacted(msgspec.Struct, frozen=True, eq=False):
     """The interaction's output, which is the top MLP's input; or the first layer's, where features are folded into it.
 
     Attributes:
@@ -70,8 +68,7 @@ class Interacted:
     replaced: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, eq=False):
     """The model's output.
 
     Attributes:
