@@ -1,12 +1,21 @@
 // Ids of computed tables: each different one is noted once, and in its place stands the number of the row that will be computed
-// for it. Rows are numbered by where an id lies in one hash table for all; number 0 is no row.
+// for it. Rows are numbered by where an id lies in one hash table for all; number 0 is no row. Ids whose rows were finished
+// beforehand are not noted: their rows have the first numbers.
 #include "bag.cuh"
+
+// A place of a hash table that is only read: an id and one more, 0 for none, and the number of its finished row.
+struct Kept {
+  i64 key, number;
+};
 
 struct Listed {
   Feature feature;  // of its ids: count, padding, substitute_row, number, policy
   i64 table;
   i64* ids;         // different ids of the table, in any order
-  i32* numbers;     // of their rows
+  i32* numbers;     // of their rows among those computed
+  const Kept* kept;  // [kept_mask + 1], or null
+  u64 kept_mask;
+  i64 first;        // number of the first row that is computed
 };
 
 struct Distinct {
@@ -24,17 +33,30 @@ DEVICE u64 mixed(u64 x) {
   return x ^ x >> 29;
 }
 
+// The number of the finished row of an id, or 0.
+DEVICE i64 finished(const Listed& own, i64 id) {
+  if (own.kept == nullptr) return 0;
+  for (u64 at = mixed((u64)id + 1) & own.kept_mask;; at = (at + 1) & own.kept_mask) {
+    const Raw<16> found = load_near<16>(own.kept + at, true);
+    const i64 key = (i64)((u64)found.word[1] << 32 | found.word[0]);
+    if (key == id + 1) return (i64)((u64)found.word[3] << 32 | found.word[2]);
+    if (key == 0) return 0;
+  }
+}
+
 // The number of the row for an id; whoever comes first notes the id.
 DEVICE i64 numbered(const Distinct& call, const Listed& own, i64 id) {
+  const i64 number = finished(own, id);
+  if (number != 0) return number;
   const u64 key = (u64)own.table << 48 | (u64)(id + 1);
   for (u64 at = mixed(key) & mask;; at = (at + 1) & mask) {
     const u64 found = compare_swap(call.keys + at, 0, key);
-    if (found == key) return (i64)at + 1;
+    if (found == key) return own.first + (i64)at;
     if (found != 0) continue;
     const i32 place = add_one(call.counts + own.table);
     store_raw<false>(own.ids + place, Raw<8>{{(u32)id, (u32)((u64)id >> 32)}});
     store_raw<false>(own.numbers + place, Raw<4>{{(u32)at + 1}});
-    return (i64)at + 1;
+    return own.first + (i64)at;
   }
 }
 

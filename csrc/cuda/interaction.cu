@@ -51,6 +51,17 @@ struct Copied {
     }
   }
 
+  // What is known of cut tables alone is read again for each sample: it would take too many registers.
+  DEVICE u64 address(const Interaction& call, int s, i64 row, int lane) const {
+    const u8* start = rows[s];
+    if (COPIED_CUT) {
+      const Feature& feature = call.feature[at_most(s * 32 + lane, COPIED - 1)];
+      if (feature.order != nullptr) row = (i64)load_near<4>(feature.order + row, true).word[0];
+      if (feature.beyond != nullptr && row >= feature.near) start = feature.beyond;
+    }
+    return (u64)(start + row * stride[s]);
+  }
+
   // Begins to copy the rows of the ids that were read.
   DEVICE void copy(const Interaction& call, const Sample& tile, i64 sample, int lane) const {
     u64 from[slots];
@@ -61,7 +72,7 @@ struct Copied {
       if (CHECKED && (u64)row >= (u64)count[s] && s * 32 + lane < COPIED) {
         row = outside(call.ids, call.feature[s * 32 + lane], row, first[s] + sample, true);
       }
-      from[s] = row < 0 || row == padding[s] ? 0 : (u64)(rows[s] + row * stride[s]);
+      from[s] = row < 0 || row == padding[s] ? 0 : address(call, s, row, lane);
       missing |= from[s] == 0 && s * 32 + lane < COPIED;
     }
     if (any_of_warp(missing)) copy_rows<false>(call, tile, from, lane);

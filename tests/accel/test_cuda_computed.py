@@ -14,7 +14,7 @@ from torch_double import TorchDouble
 from recsmith import api
 from recsmith.executor.cuda import compile
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors
-from recsmith.kernels.cuda.distinct import Noted, distinct, slots_for
+from recsmith.kernels.cuda.distinct import Noted, distinct, packed_kept, slots_for
 from recsmith.reference import forward, lookup
 from recsmith.spec import (
     Batch,
@@ -94,6 +94,13 @@ def ways(model, **changes):
     return [Serving(t.name, **({"precision": "bf16"} | changes)) for t in model.tables if t.computed is not None]
 
 
+HOT = {"a": np.array([3, 5, 899, 0]), "c": np.array([6, 2]), "e": np.array([1, 29])}
+
+
+def cached():
+    return [Serving(name, "cache", len(ids) - 1, "bf16") for name, ids in HOT.items()]
+
+
 def bind(model, weights, serving=None, batch=8, **options):
     plan = api.plan(
         model,
@@ -138,8 +145,8 @@ def test_vectors_without_pooling_and_either_type_of_ids():
             near(looked.sequences["fc"], sequences["fc"])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_whole_predictions(precision):
+@pytest.mark.parametrize(("precision", "way"), [("fp32", "compute"), ("bf16", "compute"), ("fp32", "cache")])
+def test_whole_predictions(precision, way):
     pytest.importorskip("torch")
     model, weights = mixed()
     vectors = len(model.vectors) + 1
@@ -155,7 +162,8 @@ def test_whole_predictions(precision):
     stored, rows = finished(model, weights)
     batch = Batch(drawn(model, 17, one_hot=True), draw.normal(size=(17, 4)).astype(np.float32))
     wanted = forward(stored, rows, batch.dense, lookup(stored, rows, batch.sparse)[0])
-    with bind(model, weights, torch_side=TorchDouble(device()), precision=precision) as engine:
+    serving = cached() if way == "cache" else None
+    with bind(model, weights, serving, torch_side=TorchDouble(device()), precision=precision, profile=HOT) as engine:
         for _ in range(2):
             assert np.abs(engine.run(batch).values - wanted).max() < 0.05
 
@@ -207,12 +215,72 @@ def test_each_different_id_is_noted_once(monkeypatch):
         assert set(of) == set(values[300:]) | set(values[:300]) - {5}
 
 
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_kept_rows_are_looked_up_and_the_others_computed(one_hot):
+    """Two features share a table, one of them with padding that is hot; one table keeps all ids but one of a batch."""
+    model, weights = mixed()
+    stored, rows = finished(model, weights)
+    with bind(model, weights, cached(), profile=HOT) as engine:
+        for seed, batch in enumerate((5, 17, 17)):
+            ids = drawn(model, batch, one_hot=one_hot, seed=seed)
+            near(engine.lookup(ids).pooled, lookup(stored, rows, ids)[0])
+        for name, kept in engine._computed.kept.items():
+            # From now on what was kept is recognised wherever it goes.
+            device().upload(kept.rows.address + 32, np.full((kept.count, DIM), 7, np.float32))
+            device().synchronize()
+            rows.tables[name][HOT[name][: kept.count]] = 7
+        near(engine.lookup(ids).pooled, lookup(stored, rows, ids)[0])
+
+
+def test_kept_rows_without_pooling():
+    model, weights = mixed(pooling="none")
+    stored, rows = finished(model, weights)
+    ids = drawn(model, 9, one_hot=False)
+    wanted, sequences = lookup(stored, rows, ids)
+    with bind(model, weights, cached(), profile=HOT) as engine:
+        looked = engine.lookup(ids)
+        near(looked.pooled, wanted)
+        near(looked.sequences["fc"], sequences["fc"])
+
+
+def test_kept_ids_are_not_noted():
+    draw = np.random.default_rng(0)
+    values, kept = draw.integers(0, 1000, 400), draw.permutation(1000)[:300]
+    gpu, slots, places = device(), slots_for(400), packed_kept(kept)
+    assert sorted(places[places[:, 0] > 0].tolist()) == sorted([x + 1, at + 1] for at, x in enumerate(kept.tolist()))
+    arrays = (values, np.zeros(slots, np.uint64), np.zeros(1, np.int32), np.zeros(400, np.int64))
+    memories = [gpu.place(array) for array in (*arrays, np.zeros(400, np.int32), places)]
+    at, keys, counts, listed, numbers, places_at = (memory.address for memory in memories)
+    noted = Noted(
+        Vectors(StoredRows(0, 1000, DIM, "fp32", 0), 0, 0, 0), 0, listed, numbers, places_at, len(places), 301
+    )
+    gpu.run(distinct([noted], Ids(at, 400), keys, slots, counts))
+    found = gpu.fetch(at, (400,), "int64")
+    (count,) = gpu.fetch(counts, (1,), "int32")
+    assert set(gpu.fetch(listed, (count,), "int64")) == set(values) - set(kept)
+    of = {x: at + 1 for at, x in enumerate(kept)}
+    of |= dict(zip(gpu.fetch(listed, (count,), "int64"), gpu.fetch(numbers, (count,), "int32") + 300, strict=True))
+    assert found.tolist() == [of[value] for value in values]
+
+
+def test_a_profile_that_does_not_say_what_to_keep_is_refused():
+    model, weights = mixed()
+    for profile, problem in (
+        (None, "keeps 3 rows of table 'a', its profile names none"),
+        ({**HOT, "c": HOT["c"][:0]}, "keeps 1 rows of table 'c', its profile names 0"),
+        ({**HOT, "a": np.array([1, 2, 900])}, "profile of table 'a' repeats ids or leaves it"),
+        ({**HOT, "a": np.array([1, 2, 2])}, "profile of table 'a' repeats ids or leaves it"),
+    ):
+        with pytest.raises(PlanError, match=problem):
+            bind(model, weights, cached(), profile=profile)
+
+
 def test_what_has_no_kernel_is_refused_with_a_remedy():
     model, weights = mixed()
     with pytest.raises(UnavailableError, match="computed in fp32; CUDA kernels compute in bf16"):
         bind(model, weights, [])
-    with pytest.raises(UnavailableError, match=r"\(Dhe, to be served by 'cache'\) has no CUDA kernel"):
-        bind(model, weights, ways(model, way="cache", hot=2))
+    with pytest.raises(UnavailableError, match=r"\(Dhe, to be served by 'centroids'\) has no CUDA kernel"):
+        bind(model, weights, ways(model, way="centroids", centroids=2))
     held = replace(model, tables=(replace(model.tables[0], computed=QuotientRemainder()), *model.tables[1:]))
     with pytest.raises(UnavailableError, match="QuotientRemainder, to be served by 'compute'"):
         bind(held, weights, ways(held))

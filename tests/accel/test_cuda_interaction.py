@@ -15,7 +15,7 @@ from recsmith.spec import CapacityError, InputError, RowFormat
 from recsmith.testing.joined import agree_joined, joined_case
 
 
-def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tuning=None, **more):
+def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tuning=None, cut=False, **more):
     """The interaction's output as float32."""
     placed, model = Placed(gpu, case.case), case.case.model
     ids, dim, batch = placed.ids(), case.bottom.shape[1], len(case.bottom)
@@ -29,6 +29,8 @@ def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tun
         Vectors(rows, 0, 0, 0, "identity"),
         *(vectors_of(placed, feature, at, 0, 0, **more) for at, feature in enumerate(model.features)),
     ]
+    if cut:
+        vectors = [vectors[0], *(in_two(placed, one, at % 3) for at, one in enumerate(vectors[1:]))]
     out = placed.room(batch * width * element)
     launch = interact(
         vectors,
@@ -45,6 +47,22 @@ def run(case, gpu, *, output="fp32", operand="fp32", bottom="fp32", spare=0, tun
     found = decoded(gpu.fetch(out, (batch, width), ELEMENT[output]), output)
     assert (found[:, columns:] == 0).all()
     return found[:, :columns]
+
+
+def in_two(placed, one, how):
+    """The vectors of a table that is whole, cut in two, or cut with its rows in another order."""
+    rows, near = one.rows, one.rows.rows // 2
+    if how == 0 or near == 0:
+        return one
+    order = np.arange(rows.rows) if how == 1 else np.random.default_rng(0).permutation(rows.rows)
+    whole = placed.device.fetch(rows.address, (rows.rows, rows.stride_bytes), "uint8")
+    moved = np.empty_like(whole)
+    moved[order] = whole
+    places = placed.put(order.astype(np.int32)) if how == 2 else 0
+    beyond = placed.put(moved[near:])
+    return dataclasses.replace(
+        one, rows=dataclasses.replace(rows, address=placed.put(moved[:near]), near=near, beyond=beyond, order=places)
+    )
 
 
 @pytest.mark.parametrize("dim", [1, 7, 128])
@@ -87,6 +105,14 @@ def test_rows_that_are_multiplied_as_they_are_stored_lose_nothing(operand, dim, 
     for tuning in (None, few) if (dim, features) == (128, 26) else (few,):
         found = run(case, device(), operand=operand, bottom=operand, aligned=True, tuning=tuning)
         agree_joined(case, found)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_rows_of_tables_that_are_cut(one_hot):
+    case = in_format(joined_case(3, dim=32, features=6, batch=9, one_hot=one_hot), "fp16")
+    whole = run(case, device(), operand="fp16", bottom="fp16", aligned=True)
+    found = run(case, device(), operand="fp16", bottom="fp16", aligned=True, cut=True)
+    np.testing.assert_array_equal(found, whole)
 
 
 @pytest.mark.parametrize("operand", ["fp16", "bf16"])

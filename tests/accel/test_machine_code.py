@@ -49,10 +49,11 @@ def halved(sources):
     return [replace(one, rows=replace(one.rows, near=500, beyond=1 << 29, order=1 << 26)) for one in sources]
 
 
-def fused(dtype, dim, ids, *, operand="fp16", count=26, bag=1.0):
+def fused(dtype, dim, ids, *, operand="fp16", count=26, bag=1.0, cut=False):
     bottom = Vectors(StoredRows(1 << 29, 2048, dim, "fp16", dim * 2), 0, 0, 0, "identity")
     columns = -(-(dim + pairs(count + 1, self_terms=False)) // 8) * 8
-    sources = [bottom, *vectors(dtype, dim, bag=bag, features=count)]
+    looked = vectors(dtype, dim, bag=bag, features=count)
+    sources = [bottom, *(halved(looked) if cut else looked)]
     return interact(sources, ids, 1 << 20, columns * 2, output="fp16", operand=operand, columns=columns)
 
 
@@ -98,6 +99,7 @@ KERNELS = {
     "bags int8 128": (lambda: lookup(vectors("int8", 128, bag=10), BAGS, "fp16"), 128, ("LDG.128", 4)),
     "bags int4 128": (lambda: lookup(vectors("int4", 128, bag=10), BAGS, "fp16"), 128, ("LDG.64", 4)),
     "interaction fp16 128": (lambda: fused("fp16", 128, ONE), 80, ("LDGSTS", 12)),
+    "interaction fp16 128, cut": (lambda: fused("fp16", 128, ONE, cut=True), 80, ("LDGSTS", 12)),
     "interaction fp16 16": (lambda: fused("fp16", 16, ONE), 80, ("LDGSTS", 1)),
     "interaction bags fp16 128": (lambda: fused("fp16", 128, BAGS, bag=8), 80, ("LDG.128", 8)),
     "interaction of 64 vectors": (lambda: fused("fp16", 64, ONE, count=63), 255, ("LDGSTS", 12)),

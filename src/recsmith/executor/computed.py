@@ -35,6 +35,7 @@ from .binding import compile
 from .centroids import SAMPLE, CentroidRows
 from .closing import Closing
 from .cpu import CpuExecutable
+from .hot_ids import hot_ids
 from .ids import FeatureIds, parts_of
 from .rows import DheRows, RowMaker, row_maker
 
@@ -94,7 +95,7 @@ class _Store:
         # Memory is taken page by page as slots are used: as many as the largest batch has distinct ids.
         self.rows = np.empty((table.rows + 1, table.dim), np.float32)
         self.rows[0] = 0
-        kept = self._hot(hot)
+        kept = hot_ids(table, way, hot)
         self._slots = _native.Slots(kept, 1)
         self._first = 1 + len(kept)
         self._maker.write(kept, self.rows[1 : self._first])
@@ -109,23 +110,6 @@ class _Store:
         self._maker.write(missing_L[:count], self.rows[self._first : self._first + count])
         self.asked, self.hits, self.computed = self.asked + len(ids_L), self.hits + hits, self.computed + count
         return slots_L
-
-    def _hot(self, profile: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        if not self.way.hot:
-            return np.empty(0, np.int64)
-        if profile is None or len(profile) < self.way.hot:
-            found = "none" if profile is None else str(len(profile))
-            raise PlanError(
-                "compile",
-                f"the plan keeps {self.way.hot} rows of table '{self.table.name}', its profile names {found}",
-                "Pass profile={table: ids, most asked first}, or plan for fewer.",
-            )
-        kept = np.ascontiguousarray(profile[: self.way.hot], np.int64)
-        if len(np.unique(kept)) != len(kept) or kept.min() < 0 or kept.max() >= self.table.rows:
-            raise PlanError(
-                "compile", f"the profile of table '{self.table.name}' repeats ids or leaves it", "Correct the profile."
-            )
-        return kept
 
     def _centroids(self, profile: NDArray[np.int64] | None) -> CentroidRows:
         """Clusters of the ids that the profile names after those whose rows are kept; of any ids without such."""

@@ -52,7 +52,8 @@ def compile(
         platform: the GPU.
         device: the first GPU when None.
         device_bytes: of the GPU's memory for tables; what is free when None. The others lie in pinned host memory.
-        profile: table name to distinct ids, most asked first: the rows of a table that is cut which lie on the GPU.
+        profile: table name to distinct ids, most asked first: of a table that is cut, the rows which lie on the GPU; of
+            a computed one, those which are finished now and kept, where the plan keeps some.
         isa: "auto", or what the kernels must be compiled for ("sm_90").
         precision: of MLPs and products of vectors in predictions: `fp32`, `tf32` (MLPs only), `fp16` or `bf16`.
         torch_side: who runs the MLPs; torch on this GPU when None, asked for by the first prediction.
@@ -61,7 +62,7 @@ def compile(
 
     Raises:
         ForeignPlanError: the plan was made for another model or machine.
-        PlanError: the plan does not serve the model.
+        PlanError: the plan does not serve the model, or a profile of what it keeps is missing or too short.
         UnavailableError: there is no GPU, it is another than `isa` says, or no kernel for a data flow of the plan
             or a computed table.
         FormatError: the weights do not fit the model.
@@ -77,7 +78,9 @@ def compile(
     gpu = device or Device()
     if isa not in ("auto", gpu.architecture):
         raise UnavailableError("compile", f"isa '{isa}' was asked for; this GPU is {gpu.architecture}", "Use 'auto'.")
-    computed = ComputedTables(gpu, model, weights, plan.serving, ELEMENT[precision]) if model.computes else None
+    computed = None
+    if model.computes:
+        computed = ComputedTables(gpu, model, weights, plan.serving, ELEMENT[precision], profile)
     bags = expected_bags(plan.objective)
     cores = {core.id: at for at, core in enumerate(platform.cores)}
     asked: dict[str, float] = defaultdict(float)

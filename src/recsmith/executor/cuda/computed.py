@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors, best_stride
 from recsmith.kernels.cuda.device import Device, Memory
-from recsmith.kernels.cuda.distinct import Noted, distinct, slots_for
+from recsmith.kernels.cuda.distinct import Noted, distinct, packed_kept, slots_for
 from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
 from recsmith.representations import served
 from recsmith.spec import Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
 
+from ..hot_ids import hot_ids
 from .forms import Form, Sizes
 from .recording import Step
 
@@ -34,22 +35,35 @@ class ComputedTables:
     Args:
         model: with computed tables, or features that have two vectors.
         dtype: of computed rows.
+        profile: table name to distinct ids, most asked first; needed for tables of which the plan keeps rows.
 
     Raises:
         UnavailableError: there is no kernel for how a table is computed or served.
+        PlanError: a profile is missing or wrong.
     """
 
     def __init__(
-        self, device: Device, model: Model, weights: Weights, ways: Sequence[Serving], dtype: OutputType
+        self,
+        device: Device,
+        model: Model,
+        weights: Weights,
+        ways: Sequence[Serving],
+        dtype: OutputType,
+        profile: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
         self._device, self._model, self._dtype = device, model, dtype
         self._ways = {way.table: way for way in ways}
         tables = [table for table in model.tables if table.computed is not None]
         self._decoders = {table.name: self._decoder(table, weights) for table in tables}
-        self._live = [table for table in tables if self._ways[table.name].way == "compute"]
+        self._live = [table for table in tables if self._ways[table.name].way != "materialise"]
+        self.stride_bytes = max((best_stride(table.dim, dtype) for table in self._live), default=0)
+        """Between rows of tables that are computed when they are asked for, which lie in one memory."""
         self.served = served(model, ways)
         self.finished = {t.name: self._finished(t) for t in tables if t not in self._live}
         """Rows of tables that were computed beforehand, by name: where, and their memory."""
+        hot = [(t, hot_ids(t, self._ways[t.name], (profile or {}).get(t.name))) for t in self._live]
+        self.kept = {table.name: self._kept(table, ids) for table, ids in hot if len(ids)}
+        """Rows of hot ids, by name of their table."""
         self._sources = [*model.features, *(f for f in model.features if f.beside is not None)]
 
     @property
@@ -97,6 +111,8 @@ class ComputedTables:
             memory.close()
         for _, memory in self.finished.values():
             memory.close()
+        for kept in self.kept.values():
+            kept.close()
 
     @property
     def device(self) -> Device:
@@ -125,13 +141,13 @@ class ComputedTables:
 
     def _decoder(self, table: Table, weights: Weights) -> Memory:
         way = self._ways[table.name]
-        if not isinstance(table.computed, Dhe) or way.way not in ("compute", "materialise"):
+        if not isinstance(table.computed, Dhe) or way.way == "centroids":
             kind = type(table.computed).__name__
             problem = f"table '{table.name}' ({kind}, to be served by '{way.way}') has no CUDA kernel"
             raise UnavailableError(
                 "compile",
                 problem,
-                "Serve DHE by 'compute' or 'materialise'; finish others: recsmith convert --to table.",
+                "Serve DHE by 'compute', 'cache' or 'materialise'; finish others: recsmith convert --to table.",
             )
         if way.precision != "bf16":
             problem = f"table '{table.name}' is to be computed in {way.precision}; CUDA kernels compute in bf16"
@@ -142,18 +158,51 @@ class ComputedTables:
         """All rows of a table, computed now."""
         stride = best_stride(table.dim, self._dtype)
         memory = self._device.allocate(table.rows * stride)
-        assert isinstance(table.computed, Dhe)
-        for start in range(0, table.rows, _ROWS_AT_A_TIME):
-            count = min(_ROWS_AT_A_TIME, table.rows - start)
-            ids = self._device.place(np.arange(start, start + count, dtype=np.int64))
-            out = memory.address + start * stride
-            one = HashedRows(
-                ids.address, count, self.decoder(table), out, stride, table.computed.prime, table.computed.buckets
-            )
-            self._device.run(decode(table.computed, table.dim, [one], output=self._dtype))
-            self._device.synchronize()
-            ids.close()
+        self._compute(table, np.arange(table.rows, dtype=np.int64), memory.address, stride)
         return StoredRows(memory.address, table.rows, table.dim, self._dtype, stride), memory
+
+    def _kept(self, table: Table, ids: NDArray[np.int64]) -> Kept:
+        """Rows of some ids, computed now, behind one of zeros."""
+        stride = self.stride_bytes
+        rows, places = self._device.allocate((len(ids) + 1) * stride), packed_kept(ids)
+        self._device.fill(rows.address, stride, 0)
+        self._compute(table, ids, rows.address + stride, stride)
+        return Kept(len(ids), rows, self._device.place(places), len(places))
+
+    def _compute(self, table: Table, ids: NDArray[np.int64], out: int, stride: int) -> None:
+        """Write rows of `ids` one behind the other."""
+        dhe = table.computed
+        assert isinstance(dhe, Dhe)
+        for start in range(0, len(ids), _ROWS_AT_A_TIME):
+            own = ids[start : start + _ROWS_AT_A_TIME]
+            placed = self._device.place(own)
+            to = out + start * stride
+            one = HashedRows(placed.address, len(own), self.decoder(table), to, stride, dhe.prime, dhe.buckets)
+            self._device.run(decode(dhe, table.dim, [one], output=self._dtype))
+            self._device.synchronize()
+            placed.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Finished rows of hot ids.
+
+    Attributes:
+        count: of ids.
+        rows: number 0 is zeros, then each id's.
+        places: finds an id's row, see `distinct.packed_kept`.
+        slots: of `places`.
+    """
+
+    count: int
+    rows: Memory
+    places: Memory
+    slots: int
+
+    def close(self) -> None:
+        """Give memory back."""
+        self.rows.close()
+        self.places.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +232,7 @@ class _Making:
             t.name: min(t.rows, each * (len(self._readers[t.name]) if form.offset is None else 1))
             for t in tables.live_tables
         }
-        self._stride = max(best_stride(table.dim, tables.dtype) for table in tables.live_tables)
+        self._stride = tables.stride_bytes
         sizes = Sizes()
         self._keys = sizes.add(8 * self._slots)
         self._counts = sizes.add(4 * len(tables.live_tables))
@@ -196,10 +245,8 @@ class _Making:
 
     def live(self) -> Live:
         """Where the rows lie and how they are made."""
-        dtype, tables = self._tables.dtype, self._tables.live_tables
-        rows = {
-            t.name: StoredRows(self._start + self._rows, self._slots + 1, t.dim, dtype, self._stride) for t in tables
-        }
+        tables = self._tables.live_tables
+        rows = {table.name: self._found(table) for table in tables}
         noting = distinct(
             [one for at, table in enumerate(tables) for one in self._noted(at, table)],
             self._ids,
@@ -219,8 +266,19 @@ class _Making:
 
         return Live(rows, [run])
 
+    def _found(self, table: Table) -> StoredRows:
+        """Where look-ups find a table's rows: finished ones first, if there are any, then those that are computed."""
+        dtype, stride, start = self._tables.dtype, self._stride, self._start + self._rows
+        kept = self._tables.kept.get(table.name)
+        if kept is None:
+            return StoredRows(start, self._slots + 1, table.dim, dtype, stride)
+        near = kept.count + 1
+        return StoredRows(kept.rows.address, near + self._slots, table.dim, dtype, stride, near, start + stride)
+
     def _noted(self, at: int, table: Table) -> list[Noted]:
         ids, numbers = (self._start + place for place in self._listed[table.name])
+        kept = self._tables.kept.get(table.name)
+        of_kept = (kept.places.address, kept.slots, kept.count + 1) if kept else (0, 0, 1)
         found = []
         for number, feature in self._readers[table.name]:
             # Of the rows only their number counts: which ids are outside.
@@ -233,7 +291,7 @@ class _Making:
                 policy="modulo" if feature.id_map.kind == "modulo" else feature.id_map.out_of_range,
                 default_row=feature.id_map.default_row,
             )
-            found.append(Noted(vectors, at, ids, numbers))
+            found.append(Noted(vectors, at, ids, numbers, *of_kept))
         return found
 
     def _decoding(self) -> list[Any]:

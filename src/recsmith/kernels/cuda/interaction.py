@@ -101,6 +101,7 @@ def interact(
         ("SELF_TERMS", str(int(self_terms))),
         ("COPIED", str(copied)),
         ("PLACES_FROM", str(order[0] if order[:copied] == [*range(order[0], order[0] + copied)] else -1)),
+        ("COPIED_CUT", str(int(any(vectors[at].rows.cut for at in order[:copied])))),
         ("BOTTOM_COPIED", str(int(0 in order[:copied]))),
         ("RUNS", " ".join(run.recipe.macro("RUN", run.first, run.count, run.how) for run in runs)),
         ("ROWS_IN_FLIGHT", str(chosen.rows_in_flight)),
@@ -178,7 +179,7 @@ def _how(one: Vectors, recipe: Recipe, tuning: InteractionTuning) -> int:
 def _copied(one: Vectors, recipe: Recipe, operand: OutputType) -> bool:
     """Whether stored rows are what is multiplied, in whole pieces."""
     whole = recipe.piece == 16 and recipe.dim * ELEMENT_BYTES[operand] % 16 == 0
-    return recipe.single and not recipe.weighted and not recipe.cut and recipe.dtype == operand and whole
+    return recipe.single and not recipe.weighted and recipe.dtype == operand and whole
 
 
 def _tile_bytes(vectors: int, dim: int, operand: OutputType, products_bytes: int) -> int:
