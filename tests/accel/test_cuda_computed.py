@@ -65,14 +65,14 @@ def mixed(**changes):
     return model, Weights(stored, {}, {}, parameters)
 
 
-def finished(model, weights):
-    """The model with its rows as the kernel computes them, stored."""
+def finished(model, weights, precision="bf16"):
+    """The model with its rows as the kernel computes them, stored; in fp32 these are the module's own."""
     tables = tuple(replace(table, computed=None) for table in model.tables)
     rows = dict(weights.tables)
     for table in model.tables:
         if table.computed is not None:
             ids = np.arange(table.rows)
-            rows[table.name] = expected_rows(table.computed, weights.of(table.name), ids, "bf16").astype(np.float32)
+            rows[table.name] = expected_rows(table.computed, weights.of(table.name), ids, precision).astype(np.float32)
     return replace(model, tables=tables), Weights(rows, weights.dense)
 
 
@@ -113,22 +113,25 @@ def bind(model, weights, serving=None, batch=8, **options):
     return compile(model, plan, weights, platform=PLATFORM, device=device(), **options)
 
 
-def near(found, wanted):
+def near(found, wanted, precision="bf16"):
     """A code or a hidden element next to a rounding boundary may fall on its other side, rarely."""
+    if precision == "fp32":
+        return np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     error = np.abs(found - wanted)
     assert found.shape == wanted.shape and error.max(initial=0) < 0.1 and np.median(error) < 1e-3, error.max()
 
 
 @pytest.mark.parametrize("one_hot", [True, False])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("way", ["compute", "materialise"])
-def test_look_ups_are_those_of_the_finished_tables(way, one_hot):
+def test_look_ups_are_those_of_the_finished_tables(way, precision, one_hot):
     model, weights = mixed()
-    stored, rows = finished(model, weights)
-    with bind(model, weights, ways(model, way=way)) as engine:
+    stored, rows = finished(model, weights, precision)
+    with bind(model, weights, ways(model, way=way, precision=precision)) as engine:
         for seed, batch in enumerate((5, 17, 17)):
             ids = drawn(model, batch, one_hot=one_hot, seed=seed)
             looked = engine.lookup(ids)
-            near(looked.pooled, lookup(stored, rows, ids)[0])
+            near(looked.pooled, lookup(stored, rows, ids)[0], precision)
             assert looked.replaced == 0
 
 
@@ -184,6 +187,18 @@ def test_ids_outside_a_computed_table():
         assert looked.replaced == 1
         values[17 * 3 + 2] = 6
         near(looked.pooled, lookup(stored, rows, replace(ids, values=values))[0])
+
+
+def test_tables_may_differ_in_precision():
+    model, weights = mixed()
+    each = dict(zip("ace", ("fp32", "tf32", "bf16"), strict=True))
+    ids = drawn(model, 17, one_hot=True)
+    with bind(model, weights, [Serving(name, precision=how) for name, how in each.items()]) as engine:
+        found = engine.lookup(ids).pooled
+    for name, precision in each.items():
+        stored, rows = finished(model, weights, precision)
+        own = slice(*{"a": (0, 2 * DIM), "c": (3 * DIM, 4 * DIM), "e": (5 * DIM, 6 * DIM)}[name])
+        near(found[:, own], lookup(stored, rows, ids)[0][:, own], precision)
 
 
 def test_each_different_id_is_noted_once(monkeypatch):
@@ -277,8 +292,6 @@ def test_a_profile_that_does_not_say_what_to_keep_is_refused():
 
 def test_what_has_no_kernel_is_refused_with_a_remedy():
     model, weights = mixed()
-    with pytest.raises(UnavailableError, match="computed in fp32; CUDA kernels compute in bf16"):
-        bind(model, weights, [])
     with pytest.raises(UnavailableError, match=r"\(Dhe, to be served by 'centroids'\) has no CUDA kernel"):
         bind(model, weights, ways(model, way="centroids", centroids=2))
     held = replace(model, tables=(replace(model.tables[0], computed=QuotientRemainder()), *model.tables[1:]))

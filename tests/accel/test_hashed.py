@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from batches import ELEMENT, decoded
 from emulated import device
+from msgspec.structs import replace
 
 from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
 from recsmith.reference.computed import activate, codes, hash_ids
@@ -50,10 +51,14 @@ def run(dhe, dim, ids_of_each, *, operand="fp16", output="fp32", index="int64", 
 
 
 def rounded(x, operand):
-    """To the nearest number of the operand's format."""
+    """To the nearest number of the operand's format; float32 is compared with the module itself."""
+    if operand == "fp32":
+        return x.astype(np.float64)
     if operand == "fp16":
         return x.astype(np.float16).astype(np.float64)
     bits = x.astype(np.float32).view(np.uint32)
+    if operand == "tf32":
+        return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
     return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
@@ -77,13 +82,15 @@ def expected_rows(dhe, parameters, ids, operand):
 
 def near(found, wanted, operand):
     """A number next to a rounding boundary may fall on its other side: then it is off by one step, rarely."""
-    step = {"fp16": 2.0**-10, "bf16": 2.0**-7}[operand]
+    if operand == "fp32":
+        return np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    step = {"fp16": 2.0**-10, "tf32": 2.0**-10, "bf16": 2.0**-7}[operand]
     error = np.abs(found - wanted)
     assert error.max(initial=0) < 4 * step, error.max()
     assert np.median(error) < 0.02 * step if error.size else True
 
 
-@pytest.mark.parametrize("operand", ["fp16", "bf16"])
+@pytest.mark.parametrize("operand", ["fp32", "tf32", "fp16", "bf16"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -96,8 +103,6 @@ def near(found, wanted, operand):
     ids=str,
 )
 def test_rows_are_those_of_the_reference(changes, operand):
-    from msgspec.structs import replace
-
     dhe = replace(SMALL, **changes)
     draw = np.random.default_rng(5)
     each = [draw.integers(0, 1 << 40, count) for count in (33, 0, 5)]
@@ -111,6 +116,22 @@ def test_every_shape_of_block(rows, dim):
     ids = np.arange(70)
     (found,) = run(SMALL, dim, [ids], rows=rows, index="int32")
     near(found, expected(SMALL, dim, ids, 0, "fp16"), "fp16")
+
+
+@pytest.mark.parametrize(("operand", "rows"), [("fp32", 64), ("fp32", 128), ("tf32", 128)])
+def test_products_of_whole_words_in_every_shape(operand, rows):
+    """A hidden layer that fills the tiles of no shape, more hashes than chunks, a dim that is odd."""
+    dhe = replace(SMALL, k=70, hidden=(72, 20))
+    ids = np.arange(70)
+    (found,) = run(dhe, 7, [ids], operand=operand, rows=rows)
+    near(found, expected(dhe, 7, ids, 0, operand), operand)
+
+
+def test_float32_is_closer_than_tf32():
+    ids, dhe = np.arange(40), replace(SMALL, k=256)
+    wanted = expected(dhe, DIM, ids, 0, "fp32")
+    exact, coarse = (np.abs(run(dhe, DIM, [ids], operand=way)[0] - wanted).max() for way in ("fp32", "tf32"))
+    assert exact < 1e-5 < coarse
 
 
 def test_output_in_16_bits():

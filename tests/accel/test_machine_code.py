@@ -62,13 +62,13 @@ def kept(ids, bag):
     return resident(small, ids, owners(small, [[Segment(at % 61, 0, 100, 100)] for at in range(132)]), 1 << 22, "fp16")
 
 
-def decoder(*widths, numbers=0):
+def decoder(*widths, numbers=0, operand="bf16"):
     dhe = Dhe(k=widths[0], prime=10_000_019, hidden=widths[1:-1])
     rows = [
         HashedRows(1 << 20, 2048, 1 << 21, (1 << 30) + at * 256, 26 * 256, dhe.prime, dhe.buckets, numbers, numbers)
         for at in range(26)
     ]
-    return decode(dhe, widths[-1], rows, output="fp16", index="int32")
+    return decode(dhe, widths[-1], rows, operand=operand, output="fp16", index="int32")
 
 
 def noting():
@@ -109,6 +109,9 @@ KERNELS = {
     "decoder 1024-128-16": (lambda: decoder(1024, 128, 16), 128, ("LDSM", 8)),
     "decoder 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128), 255, ("LDSM", 8)),
     "decoder by number 1024-128-16": (lambda: decoder(1024, 128, 16, numbers=1 << 24), 128, ("LDSM", 8)),
+    "decoder fp32 1024-128-16": (lambda: decoder(1024, 128, 16, operand="fp32"), 168, ("LDS.128", 4)),
+    "decoder fp32 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, operand="fp32"), 255, ("LDS.128", 4)),
+    "decoder tf32 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, operand="tf32"), 255, ("LDSM", 8)),
     "different ids": (noting, 64, ("LDG.32", 1)),
     "streamed bags": (lambda: streamed(vectors("fp16", 64, bag=20), BAGS, "fp16"), 80, ("LDS.128", 4)),
 }

@@ -28,6 +28,7 @@ from recsmith.spec import (
     Select,
     Serving,
     Table,
+    UnavailableError,
     Weights,
     Workload,
 )
@@ -221,3 +222,9 @@ def test_tables_take_turns_in_one_place_for_codes():
                     row_maker(table, build(table, 3), "scalar", precision).write(np.arange(count), out)
                     first = alone.setdefault((table.computed.k, precision, count), out)
                     np.testing.assert_array_equal(out, first)
+
+
+def test_the_precision_of_gpus_is_refused_with_a_remedy():
+    table = Table("t0", 10, 4, computed=Dhe(k=32, prime=1009, hidden=(8,)))
+    with pytest.raises(UnavailableError, match=r"tf32, in which GPUs alone multiply. Plan it in fp32 or bf16"):
+        row_maker(table, build(table, 0), "scalar", "tf32")

@@ -107,6 +107,8 @@ inline float half_high(u32 x) { return half_value(x >> 16); }
 inline u32 to_halves(float low, float high) { return half_bits(low) | half_bits(high) << 16; }
 inline u32 to_bfloats(float low, float high) { return bfloat_bits(low) | bfloat_bits(high) << 16; }
 
+inline u32 to_tf32(float x) { return (as_word(x) + 0x1000) & ~0x1FFFu; }
+
 inline bool touchable(const char* what, const void* at, std::size_t nbytes) {
   if (reinterpret_cast<std::uintptr_t>(at) % nbytes != 0) return emulated::fail("not aligned", at, nbytes), false;
   if (!emulated::state->request.valid(at, nbytes)) return emulated::fail(what, at, nbytes), false;
@@ -221,6 +223,24 @@ inline void multiply_halves(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 }
 inline void multiply_bfloats(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   multiply_tiles(c, a, b0, b1, [](u32 bits) { return as_float(bits << 16); });
+}
+// c[16 x 8] += a[16 x 8] b[8 x 8], PTX's m16n8k8: the lower 13 bits of an operand are not looked at.
+inline void multiply_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  emulated::Warp& warp = emulated::warp();
+  const unsigned lane = emulated::lane();
+  const u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
+  std::memcpy(warp.words[lane], own, sizeof(own));
+  sync_warp();
+  for (unsigned q = 0; q < 4; ++q) {
+    const unsigned row = lane / 4 + q / 2 * 8, column = lane % 4 * 2 + q % 2;
+    double total = 0;
+    for (unsigned k = 0; k < 8; ++k) {
+      const float left = as_float(warp.words[row % 8 * 4 + k % 4][row / 8 + k / 4 * 2] & ~0x1FFFu);
+      total += static_cast<double>(left) * as_float(warp.words[column * 4 + k % 4][4 + k / 4] & ~0x1FFFu);
+    }
+    c[q] = static_cast<float>(c[q] + total);
+  }
+  sync_warp();
 }
 
 inline u32 cluster_rank() { return emulated::state->now->block->rank; }

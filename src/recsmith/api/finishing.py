@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from recsmith.cost.computing import Computing
 from recsmith.planner.serving import Option, choose
-from recsmith.spec import CapacityError, Model, Objective, Platform, Serving, Table, Workload
+from recsmith.spec import CapacityError, DecoderPrecision, Model, Objective, Platform, Serving, Table, Workload
 
 from .weighing import table_bytes
 
@@ -21,7 +20,7 @@ def servings_within(
     workloads: Workload | Objective | Iterable[Workload],
     memory_bytes: int,
     *,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: DecoderPrecision = "fp32",
 ) -> tuple[Serving, ...]:
     """Compute, cache or materialise, for each computed table of `model`, with all embeddings in `memory_bytes`.
 
@@ -49,7 +48,7 @@ def servings_within(
     return tuple(option.serving for option in choose(options, memory_bytes - stored))
 
 
-def _ways(table: Table, precision: Literal["fp32", "bf16"]) -> list[Serving]:
+def _ways(table: Table, precision: DecoderPrecision) -> list[Serving]:
     sizes = sorted({round(share * table.rows) for share in SHARES} - {0})
     caches = [Serving(table.name, "cache", size, precision) for size in sizes]
     return [Serving(table.name, precision=precision), *caches, Serving(table.name, "materialise")]

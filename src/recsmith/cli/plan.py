@@ -15,7 +15,7 @@ from .output import Output
 from .workloads import Asked, Batches, Pooling, objective
 
 if TYPE_CHECKING:
-    from recsmith.spec import Model, Objective, Platform, Serving
+    from recsmith.spec import DecoderPrecision, Model, Objective, Platform, Serving
 
 Target = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Plan to write.")]
 Rehearse = Annotated[
@@ -40,7 +40,10 @@ FoldBytes = Annotated[
         "bytes (such as 500MB), where that makes predictions faster, timed on this machine.",
     ),
 ]
-Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of a DHE's products; bf16 is faster and rounds.")]
+Precision = Annotated[
+    Literal["fp32", "tf32", "bf16"],
+    typer.Option(help="Of a DHE's products; bf16 is faster and rounds, tf32 (on GPUs) rounds less."),
+]
 
 
 def run(
@@ -98,7 +101,7 @@ def run(
 
 
 def _servings(
-    model: Model, machine: Platform, asked: Objective, memory: str, precision: Literal["fp32", "bf16"]
+    model: Model, machine: Platform, asked: Objective, memory: str, precision: DecoderPrecision
 ) -> tuple[Serving, ...]:
     from recsmith import api
     from recsmith.spec import Serving

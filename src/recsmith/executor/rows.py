@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import recsmith._native as _native
 from recsmith.reference.computed import EPSILON, decoder_weight
-from recsmith.spec import Dhe, MixedDimension, QuotientRemainder, Table
+from recsmith.spec import DecoderPrecision, Dhe, MixedDimension, QuotientRemainder, Table, UnavailableError
 
 from .codes import room
 from .linear import Layers, import_torch, rounded
@@ -36,9 +36,7 @@ class RowMaker(Protocol):
         """Write the rows of `ids_U`, which lie inside the table, to `out_UE`. One thread at a time."""
 
 
-def row_maker(
-    table: Table, parameters: Parameters, target: str, precision: Literal["fp32", "bf16"] = "fp32"
-) -> RowMaker:
+def row_maker(table: Table, parameters: Parameters, target: str, precision: DecoderPrecision = "fp32") -> RowMaker:
     """What computes the rows of `table`.
 
     Args:
@@ -47,10 +45,16 @@ def row_maker(
         precision: of a DHE decoder's products; others are float32.
 
     Raises:
-        UnavailableError: torch is not installed.
+        UnavailableError: torch is not installed, or the precision is one of GPUs.
     """
     match table.computed:
         case Dhe() as dhe:
+            if precision == "tf32":
+                raise UnavailableError(
+                    "compile",
+                    f"table '{table.name}' is to be computed in tf32, in which GPUs alone multiply",
+                    "Plan it in fp32 or bf16: recsmith plan --precision bf16.",
+                )
             return DheRows(dhe, table.dim, parameters, target, precision)
         case QuotientRemainder() as settings:
             return QuotientRemainderRows(settings, parameters)

@@ -32,6 +32,7 @@ from .ops import Combine, Decode, Gather, Hash, Op
 from .path import Latency, Path, Way
 from .plan import (
     Bucket,
+    DecoderPrecision,
     Fold,
     Fuse,
     Interval,
@@ -80,6 +81,7 @@ __all__ = [
     "CostModel",
     "Curve",
     "Decode",
+    "DecoderPrecision",
     "Dhe",
     "Distribution",
     "Estimate",

@@ -149,6 +149,9 @@ class Predicted(Record, frozen=True):
     lower_bound_s: float = 0.0
 
 
+DecoderPrecision = Literal["fp32", "tf32", "bf16"]
+
+
 class Serving(Record, frozen=True):
     """How a computed table is served.
 
@@ -157,14 +160,15 @@ class Serving(Record, frozen=True):
             `materialise` all rows once, when the plan is bound; `centroids`: `hot` rows are kept, the others are those
             of the nearest of `centroids` clusters of a DHE's codes, which is an approximation.
         hot: ids whose rows are kept; which ones, `compile` is told (`profile`).
-        precision: of the decoder's products; `bf16` rounds codes and weights to bfloat16.
+        precision: of the decoder's products; `bf16` rounds codes and weights to bfloat16, `tf32`, on GPUs, to
+            the tensor cores' 19 bits.
         seconds: predicted for one batch of the objective; 0 when not predicted.
     """
 
     table: str
     way: Literal["compute", "cache", "materialise", "centroids"] = "compute"
     hot: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: DecoderPrecision = "fp32"
     seconds: float = 0.0
     centroids: int = 0
 

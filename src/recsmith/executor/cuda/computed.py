@@ -20,7 +20,7 @@ from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.kernels.cuda.distinct import Noted, distinct, packed_kept, slots_for
 from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
 from recsmith.representations import served
-from recsmith.spec import Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
+from recsmith.spec import DecoderPrecision, Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
 
 from ..hot_ids import hot_ids
 from .forms import Form, Sizes
@@ -133,6 +133,10 @@ class ComputedTables:
         """Address of a table's parameters."""
         return self._decoders[table.name].address
 
+    def precision(self, table: Table) -> DecoderPrecision:
+        """What a table's decoder multiplies in."""
+        return self._ways[table.name].precision
+
     def readers(self, table: Table) -> list[tuple[int, Feature]]:
         """The features of the served model that read `table`: number, and the feature as the model has it."""
         return [
@@ -149,10 +153,7 @@ class ComputedTables:
                 problem,
                 "Serve DHE by 'compute', 'cache' or 'materialise'; finish others: recsmith convert --to table.",
             )
-        if way.precision != "bf16":
-            problem = f"table '{table.name}' is to be computed in {way.precision}; CUDA kernels compute in bf16"
-            raise UnavailableError("compile", problem, "Plan it in bf16: recsmith plan --precision bf16.")
-        return self._device.place(packed_decoder(table.computed, weights.of(table.name), table.dim, "bf16"))
+        return self._device.place(packed_decoder(table.computed, weights.of(table.name), table.dim, way.precision))
 
     def _finished(self, table: Table) -> tuple[StoredRows, Memory]:
         """All rows of a table, computed now."""
@@ -178,7 +179,7 @@ class ComputedTables:
             placed = self._device.place(own)
             to = out + start * stride
             one = HashedRows(placed.address, len(own), self.decoder(table), to, stride, dhe.prime, dhe.buckets)
-            self._device.run(decode(dhe, table.dim, [one], output=self._dtype))
+            self._device.run(decode(dhe, table.dim, [one], operand=self.precision(table), output=self._dtype))
             self._device.synchronize()
             placed.close()
 
@@ -296,12 +297,13 @@ class _Making:
 
     def _decoding(self) -> list[Any]:
         """One launch for all tables that differ in no more than a launch allows."""
-        alike: dict[tuple[Dhe, int], list[HashedRows]] = defaultdict(list)
+        alike: dict[tuple[Dhe, int, DecoderPrecision], list[HashedRows]] = defaultdict(list)
         for at, table in enumerate(self._tables.live_tables):
             dhe = table.computed
             assert isinstance(dhe, Dhe)
             ids, numbers = (self._start + place for place in self._listed[table.name])
-            alike[replace(dhe, prime=1, buckets=1, seed=0, draw=0), table.dim].append(
+            key = replace(dhe, prime=1, buckets=1, seed=0, draw=0), table.dim, self._tables.precision(table)
+            alike[key].append(
                 HashedRows(
                     ids=ids,
                     count=self._most[table.name],
@@ -315,4 +317,6 @@ class _Making:
                 )
             )
         dtype = self._tables.dtype
-        return [decode(dhe, dim, rows, operand="bf16", output=dtype) for (dhe, dim), rows in alike.items()]
+        return [
+            decode(dhe, dim, rows, operand=precision, output=dtype) for (dhe, dim, precision), rows in alike.items()
+        ]

@@ -18,7 +18,7 @@ from .call import IndexType, OutputType
 from .gathering import OUTPUTS, fitting, output_piece
 from .program import Launch, Program
 
-Operand = Literal["fp16", "bf16"]
+Operand = Literal["fp32", "tf32", "fp16", "bf16"]
 Parameters = Mapping[str, NDArray[np.generic]]
 
 # The epsilon of torch's batch norm, which the published decoder uses.
@@ -26,8 +26,10 @@ EPSILON = 1e-5
 _ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "mish": 3}
 _TRANSFORMS = {"uniform": 0, "gaussian": 1}
 _THREADS = 256
-_CHUNK = 32
-_CHUNK_STRIDE = 2 * _CHUNK + 16
+_OPERANDS: dict[Operand, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "tf32": 5}
+_ELEMENT_BYTES: dict[Operand, int] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
+_CHUNK_BYTES = 64
+_CHUNK_STRIDE = _CHUNK_BYTES + 16
 _MOST_HASH = 1 << 31
 _MOST_SHARED_BYTES = 227 << 10
 
@@ -62,18 +64,19 @@ def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand 
 
     Args:
         parameters: by their own names, as `Weights.of` gives them.
-        operand: the format in which codes and weights are multiplied; sums are float32.
+        operand: the format in which codes, weights and hidden vectors are multiplied; sums are float32.
 
     Raises:
         UnavailableError: hashes need more than 31 bits.
     """
     _check_hash(dhe)
+    chunk = _CHUNK_BYTES // _ELEMENT_BYTES[operand]
     a, b = (np.asarray(parameters[name], np.uint64) for name in "ab")
     hashes = (a, (a << np.uint64(32)) // np.uint64(dhe.prime), b)
-    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % _CHUNK)) for one in hashes]
+    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % chunk)) for one in hashes]
     for layer in range(len(dhe.hidden) + 1):
         weight = decoder_weight(dhe, parameters, layer, dim).astype(np.float32)
-        parts.append(_narrow(np.pad(weight, ((0, 0), (0, -weight.shape[1] % _CHUNK))), operand))
+        parts.append(_rounded(np.pad(weight, ((0, 0), (0, -weight.shape[1] % chunk))), operand))
         parts.append(_fours(np.asarray(parameters[f"{layer}.bias"], np.float32)))
     if dhe.batch_norm:
         parts += [_fours(part) for part in _scale_and_shift(parameters)]
@@ -95,6 +98,7 @@ def decode(
     Source: [MPREC] B2 for what is computed; one launch, codes made beside the weights they meet: ours.
 
     Args:
+        operand: as for `packed_decoder`; `fp32` runs on plain cores, the others on tensor cores.
         rows: that a block computes, 32, 64 or 128: more read the weights less often, fewer use more multiprocessors. 0
             takes the most whose sums fit the registers.
 
@@ -105,9 +109,10 @@ def decode(
     """
     _check_hash(dhe)
     widths = dhe.widths(dim)
-    chosen = rows or _most_rows(widths)
+    shape = _Shape(tuple(widths), _ELEMENT_BYTES[operand])
+    chosen = rows or shape.most_rows()
     scattered = any(one.numbers for one in features)
-    shared_bytes = _shared_bytes(widths, chosen) + 4 * chosen * scattered
+    shared_bytes = shape.shared_bytes(chosen) + 4 * chosen * scattered
     if chosen == 0 or shared_bytes > _MOST_SHARED_BYTES:
         problem = f"a decoder of widths {widths} takes more registers or shared memory than a block has"
         raise CapacityError("decode", problem, "Use narrower hidden layers.")
@@ -122,12 +127,12 @@ def decode(
         ("ACTIVATIONS", ", ".join(str(_ACTIVATIONS[name]) for name in dhe.activations())),
         ("TRANSFORM", str(_TRANSFORMS[dhe.transform])),
         ("BATCH_NORM", str(int(dhe.batch_norm))),
-        ("NARROW", str(OUTPUTS[operand])),
+        ("OPERAND", str(_OPERANDS[operand])),
         ("OUTPUT", str(OUTPUTS[output])),
         ("OUTPUT_PIECE", str(output_piece(places, output))),
         ("SHARED_BYTES", str(shared_bytes)),
         ("SCATTERED", str(int(scattered))),
-        ("MIN_BLOCKS", str(2 if _fits_twice(widths, chosen) else 1)),
+        ("MIN_BLOCKS", str(2 if shape.fits_twice(chosen) else 1)),
     )
     arguments, blocks = b"", 0
     for one in features:
@@ -147,40 +152,57 @@ def _check_hash(dhe: Dhe) -> None:
         raise UnavailableError("decode", problem, "Choose a prime below 2^31, or compute these rows on the CPU.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a block takes, as hashed.cu adds it up.
+
+    Attributes:
+        widths: of all layers.
+        element_bytes: of codes, weights and hidden vectors.
+    """
+
+    widths: tuple[int, ...]
+    element_bytes: int
+
+    def most_rows(self) -> int:
+        """The most rows whose sums a thread holds in 128 registers; 0 when not even 32 fit."""
+        for rows in (128, 64, 32):
+            if self._sums(rows) <= 128 and self.shared_bytes(rows) <= _MOST_SHARED_BYTES:
+                return rows
+        return 0
+
+    def fits_twice(self, rows: int) -> bool:
+        """Whether two blocks fit a multiprocessor: one then makes codes while the other multiplies."""
+        return self._sums(rows) <= 64 and 2 * self.shared_bytes(rows) <= _MOST_SHARED_BYTES
+
+    def shared_bytes(self, rows: int) -> int:
+        """Of a block of so many rows: ids, codes, two chunks of weights, two layers' vectors."""
+        if rows == 0:
+            return 0
+        weights = max(_columns(width, rows) for width in self.widths[1:]) * _CHUNK_STRIDE
+        hidden = max(self.widths[1:-1], default=0) * self.element_bytes
+        vectors = rows * (ceil(hidden / _CHUNK_BYTES) * _CHUNK_BYTES // 16 | 1) * 16
+        return rows * 4 + rows * _CHUNK_STRIDE + 2 * weights + (2 * vectors if len(self.widths) > 2 else 0)
+
+    def _sums(self, rows: int) -> int:
+        return max(_columns(width, rows) for width in self.widths[1:]) * rows // _THREADS
+
+
 def _columns(width: int, rows: int) -> int:
     across = (_THREADS // 32) // (rows // 32)
     return -(-width // (across * 16)) * across * 16
 
 
-def _most_rows(widths: Sequence[int]) -> int:
-    """The most rows whose sums a thread holds in 128 registers; 0 when not even 32 fit."""
-    for rows in (128, 64, 32):
-        sums_fit = all(_columns(width, rows) * rows <= 128 * _THREADS for width in widths[1:])
-        if sums_fit and _shared_bytes(widths, rows) <= _MOST_SHARED_BYTES:
-            return rows
-    return 0
-
-
-def _fits_twice(widths: Sequence[int], rows: int) -> bool:
-    """Whether two blocks fit a multiprocessor: one then makes codes while the other multiplies."""
-    few_sums = all(_columns(width, rows) * rows <= 64 * _THREADS for width in widths[1:])
-    return few_sums and 2 * _shared_bytes(widths, rows) <= _MOST_SHARED_BYTES
-
-
-def _shared_bytes(widths: Sequence[int], rows: int) -> int:
-    """What hashed.cu adds up: ids, codes, two chunks of weights, two layers' vectors."""
-    if rows == 0:
-        return 0
-    weights = max(_columns(width, rows) for width in widths[1:]) * _CHUNK_STRIDE
-    hidden = max(widths[1:-1], default=0)
-    vectors = rows * (ceil(hidden / _CHUNK) * _CHUNK * 2 // 16 | 1) * 16
-    return rows * 4 + rows * _CHUNK_STRIDE + 2 * weights + (2 * vectors if len(widths) > 2 else 0)
-
-
-def _narrow(values: NDArray[np.float32], operand: Operand) -> NDArray[np.generic]:
-    if operand == "fp16":
-        return values.astype(np.float16)
+def _rounded(values: NDArray[np.float32], operand: Operand) -> NDArray[np.generic]:
+    """As the kernel multiplies them."""
     bits = values.view(np.uint32)
+    match operand:
+        case "fp32":
+            return values
+        case "tf32":
+            return (bits + 0x1000) & np.uint32(0xFFFFE000)
+        case "fp16":
+            return values.astype(np.float16)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
