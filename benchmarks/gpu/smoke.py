@@ -19,6 +19,7 @@ from recsmith.testing.conformance import agree
 
 # By precision: how far computed rows may be off, of the largest element.
 DHE_OFF: dict[DecoderPrecision, float] = {"fp32": 1e-5, "tf32": 0.003, "bf16": 0.02}
+TOGETHER = {"l1x2": 2, "l1x4": 4, "l1x8": 8}
 BAGS = [[3, 3, 7], [], [49], [1] * 40]
 
 
@@ -29,11 +30,17 @@ def main() -> None:
     platform = load("cuda")
     cases = [*corner_cases("fp16")[:6], random_case(1)] if few else all_cases()
     failed = sum(not right(case, platform) for case in cases)
-    failed += sum(not right(single(flow, BAGS), platform, flow) for flow in ("l1", "gm_ub"))
+    flows = [flow for flow in ("l1", "gm_ub", *TOGETHER) if takes_all(platform, TOGETHER.get(flow, 1))]
+    failed += sum(not right(single(flow, BAGS), platform, flow) for flow in flows)
     failed += sum(not computed_right(platform, precision) for precision in DHE_OFF)
     failed += not computed_right(platform, hot=100)
-    print(f"{len(cases) + 3 + len(DHE_OFF)} cases, {failed} failed")
+    print(f"{len(cases) + len(flows) + 1 + len(DHE_OFF)} cases, {failed} failed")
     sys.exit(failed > 0)
+
+
+def takes_all(platform, together: int) -> bool:
+    """Whether all multiprocessors are in groups of so many, as symmetric plans want it."""
+    return sum(map(len, platform.groups(together))) == len(platform.cores)
 
 
 def all_cases() -> list[Case]:

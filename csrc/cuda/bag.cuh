@@ -20,6 +20,7 @@ DEVICE Range bag_of(const Ids& ids, const Feature& feature, i64 sample, bool wan
 
 // What becomes of an id outside its table: the row that stands for it, or -1 for none. One of the threads that read it `notes` it.
 DEVICE i64 outside(const Ids& ids, const Feature& feature, i64 id, i64 position, bool notes) {
+  notes &= ids.faults != nullptr;
   if (feature.policy == error) {
     if (notes) least(ids.faults, (u64)position);
     return -1;
@@ -81,6 +82,18 @@ struct FromMemory {
   }
 };
 
+// The same of rows [first, first + count) alone.
+struct FromRange {
+  i64 first, count;
+
+  DEVICE bool has(i64 row) const { return row >= 0 && (u64)(row - first) < (u64)count; }
+
+  template <class R>
+  DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
+    fetch<R>(to, elements_of<R>(feature, row), lane, turn, wanted);
+  }
+};
+
 // Rows [first, first + count) are in shared memory from `rows` on; there are no others.
 struct FromShared {
   const u8* rows;
@@ -94,17 +107,37 @@ struct FromShared {
   }
 };
 
-// Rows [0, count) are in shared memory, the others where they always are.
-struct FromBoth {
-  FromShared hot;
+// Rows [first, first + count) are in the shared memory of 1 << shift neighbouring blocks in turns; there are no others. `rows` is
+// where the first is in block `base` of the cluster, and so in each.
+struct FromCluster {
+  const u8* rows;
+  i64 first, count;
+  u32 base;
+  i32 shift;
 
-  DEVICE bool has(i64 row) const { return row >= 0; }
+  DEVICE bool has(i64 row) const { return row >= 0 && (u64)(row - first) < (u64)count; }
+
+  template <class R>
+  DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
+    const u32 at = wanted ? (u32)(row - first) : 0;
+    const u8* const own = rows + R::header + (at >> shift) * (u32)feature.stride;
+    fetch<R, Cluster>(to, in_cluster(own, base + (at & ((1u << shift) - 1))), lane, turn, wanted);
+  }
+};
+
+// Rows that `hot` has are in shared memory, the others of [first, first + count) where they always are.
+template <class Hot>
+struct FromBoth {
+  Hot hot;
+  i64 first, count;
+
+  DEVICE bool has(i64 row) const { return row >= 0 && (u64)(row - first) < (u64)count; }
 
   template <class R>
   DEVICE void read(Fetched<R>& to, const Feature& feature, i64 row, int lane, int turn, bool wanted) const {
     Fetched<R> near;
     fetch<R>(to, elements_of<R>(feature, row), lane, turn, wanted && !hot.has(row));
-    hot.read<R>(near, feature, row, lane, turn, wanted && hot.has(row));
+    hot.template read<R>(near, feature, row, lane, turn, wanted && hot.has(row));
     if constexpr (R::quantised) to.header |= near.header;
     UNROLL
     for (int k = 0; k < R::held; ++k) {

@@ -75,42 +75,49 @@ struct Raw {
 
 // Loads under a predicate, without a branch: zeros where it does not hold. (Outputs are written before the address is
 // read, hence "&".)
-#define LOAD_WIDE(name, how)                                                                                           \
+#define LOAD_WIDE(name, assembler, how, kind, address)                                                                 \
   DEVICE Raw<16> name(Raw<16>, const void* at, bool wanted) {                                                          \
     Raw<16> x;                                                                                                         \
-    asm("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;"             \
-        "@p ld." how ".v4.b32 {%0, %1, %2, %3}, [%4];}"                                                                \
-        : "=&r"(x.word[0]), "=&r"(x.word[1]), "=&r"(x.word[2]), "=&r"(x.word[3]) : "l"(at), "r"((int)wanted));         \
+    assembler("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;"       \
+              "@p ld." how ".v4.b32 {%0, %1, %2, %3}, [%4];}"                                                          \
+              : "=&r"(x.word[0]), "=&r"(x.word[1]), "=&r"(x.word[2]), "=&r"(x.word[3]) : kind(address(at)), "r"((int)wanted)); \
     return x;                                                                                                          \
   }                                                                                                                    \
   DEVICE Raw<8> name(Raw<8>, const void* at, bool wanted) {                                                            \
     Raw<8> x;                                                                                                          \
-    asm("{.reg .pred p; setp.ne.s32 p, %3, 0; mov.b32 %0, 0; mov.b32 %1, 0; @p ld." how ".v2.b32 {%0, %1}, [%2];}"     \
-        : "=&r"(x.word[0]), "=&r"(x.word[1]) : "l"(at), "r"((int)wanted));                                             \
+    assembler("{.reg .pred p; setp.ne.s32 p, %3, 0; mov.b32 %0, 0; mov.b32 %1, 0; @p ld." how ".v2.b32 {%0, %1}, [%2];}" \
+              : "=&r"(x.word[0]), "=&r"(x.word[1]) : kind(address(at)), "r"((int)wanted));                             \
     return x;                                                                                                          \
   }                                                                                                                    \
   DEVICE Raw<4> name(Raw<4>, const void* at, bool wanted) {                                                            \
     Raw<4> x;                                                                                                          \
-    asm("{.reg .pred p; setp.ne.s32 p, %2, 0; mov.b32 %0, 0; @p ld." how ".b32 %0, [%1];}"                             \
-        : "=&r"(x.word[0]) : "l"(at), "r"((int)wanted));                                                               \
+    assembler("{.reg .pred p; setp.ne.s32 p, %2, 0; mov.b32 %0, 0; @p ld." how ".b32 %0, [%1];}"                       \
+              : "=&r"(x.word[0]) : kind(address(at)), "r"((int)wanted));                                               \
     return x;                                                                                                          \
   }                                                                                                                    \
   DEVICE Raw<2> name(Raw<2>, const void* at, bool wanted) {                                                            \
     Raw<2> x;                                                                                                          \
-    asm("{.reg .pred p; .reg .b16 h; setp.ne.s32 p, %2, 0; mov.b16 h, 0; @p ld." how ".b16 h, [%1]; cvt.u32.u16 %0, h;}" \
-        : "=&r"(x.word[0]) : "l"(at), "r"((int)wanted));                                                               \
+    assembler("{.reg .pred p; .reg .b16 h; setp.ne.s32 p, %2, 0; mov.b16 h, 0; @p ld." how ".b16 h, [%1]; cvt.u32.u16 %0, h;}" \
+              : "=&r"(x.word[0]) : kind(address(at)), "r"((int)wanted));                                               \
     return x;                                                                                                          \
   }                                                                                                                    \
   DEVICE Raw<1> name(Raw<1>, const void* at, bool wanted) {                                                            \
     Raw<1> x;                                                                                                          \
-    asm("{.reg .pred p; setp.ne.s32 p, %2, 0; mov.b32 %0, 0; @p ld." how ".u8 %0, [%1];}"                              \
-        : "=&r"(x.word[0]) : "l"(at), "r"((int)wanted));                                                               \
+    assembler("{.reg .pred p; setp.ne.s32 p, %2, 0; mov.b32 %0, 0; @p ld." how ".u8 %0, [%1];}"                        \
+              : "=&r"(x.word[0]) : kind(address(at)), "r"((int)wanted));                                               \
     return x;                                                                                                          \
   }
 
-LOAD_WIDE(load_near_raw, "global.nc")
-LOAD_WIDE(load_far_raw, "global.nc.L1::no_allocate")
+#define AS_IT_IS(at) (at)
+#define LOW_WORD(at) ((u32)(u64)(at))
+
+LOAD_WIDE(load_near_raw, asm, "global.nc", "l", AS_IT_IS)
+LOAD_WIDE(load_far_raw, asm, "global.nc.L1::no_allocate", "l", AS_IT_IS)
+// From where `in_cluster` says.
+LOAD_WIDE(load_cluster_raw, asm volatile, "shared::cluster", "r", LOW_WORD)
 #undef LOAD_WIDE
+#undef AS_IT_IS
+#undef LOW_WORD
 
 #define SHARED_ADDRESS(at) ((u32)__cvta_generic_to_shared(at))
 
@@ -194,18 +201,16 @@ DEVICE void multiply_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Clusters: the same place in the shared memory of another block of the cluster.
+// Clusters: blocks that read each other's shared memory, between a barrier of all before the first read and one after the last.
 DEVICE u32 cluster_rank() { u32 x; asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(x)); return x; }
 DEVICE void sync_cluster() {
   asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-DEVICE Raw<16> load_cluster_raw(Raw<16> x, const void* at, u32 rank, bool wanted) {
-  asm volatile("{.reg .pred p; .reg .b32 a; setp.ne.s32 p, %6, 0; mapa.shared::cluster.u32 a, %4, %5;"
-               "mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;"
-               "@p ld.shared::cluster.v4.b32 {%0, %1, %2, %3}, [a];}"
-               : "=&r"(x.word[0]), "=&r"(x.word[1]), "=&r"(x.word[2]), "=&r"(x.word[3])
-               : "r"(SHARED_ADDRESS(at)), "r"(rank), "r"((int)wanted));
-  return x;
+// The same place in the shared memory of block `rank` of the cluster: an address for `load_cluster` alone.
+DEVICE const u8* in_cluster(const void* at, u32 rank) {
+  u32 x;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(x) : "r"(SHARED_ADDRESS(at)), "r"(rank));
+  return (const u8*)(u64)x;
 }
 
 #endif
@@ -216,6 +221,8 @@ template <int Bytes>
 DEVICE Raw<Bytes> load_far(const void* at, bool wanted) { return load_far_raw(Raw<Bytes>(), at, wanted); }
 template <int Bytes>
 DEVICE Raw<Bytes> load_shared(const void* at, bool wanted) { return load_shared_raw(Raw<Bytes>(), at, wanted); }
+template <int Bytes>
+DEVICE Raw<Bytes> load_cluster(const void* at, bool wanted) { return load_cluster_raw(Raw<Bytes>(), at, wanted); }
 
 DEVICE i64 load_index(const i32* at, bool wanted) { return (i32)load_near<4>(at, wanted).word[0]; }
 DEVICE i64 load_index(const i64* at, bool wanted) {

@@ -29,6 +29,10 @@ struct Shared {
   template <int Bytes>
   static DEVICE Raw<Bytes> load(const void* at, bool wanted) { return load_shared<Bytes>(at, wanted); }
 };
+struct Cluster {
+  template <int Bytes>
+  static DEVICE Raw<Bytes> load(const void* at, bool wanted) { return load_cluster<Bytes>(at, wanted); }
+};
 
 // Scale and bias of a quantised row: fp16, in front of its codes, aligned as pieces are.
 template <class R, class Memory>

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 
 NAMES = {
+    0x80: "LD",
     0x81: "LDG",
     0x86: "STG",
     0x84: "LDS",
@@ -24,8 +25,8 @@ NAMES = {
     0x20: "FMUL",
 }
 # The same lowest byte with other bits above is another instruction.
-FORMS = {"STG": (3, 9), "STL": (3, 9), "LDL": (3, 9), "LDSM": (8,), "HMMA": (2,), "BRA": (9,), "EXIT": (9,)}
-WIDE = {"LDG", "STG", "LDS", "STS"}
+FORMS = {"LD": (9,), "STG": (3, 9), "STL": (3, 9), "LDL": (3, 9), "LDSM": (8,), "HMMA": (2,), "BRA": (9,), "EXIT": (9,)}
+WIDE = {"LD", "LDG", "STG", "LDS", "STS"}
 BITS = {4: 32, 5: 64, 6: 128}
 _REGISTERS = 0x2F
 

@@ -9,21 +9,16 @@ from recsmith.calibration.cuda import measure
 from recsmith.calibration.cuda.measure import Footprints, merged
 from recsmith.calibration.cuda.probes import Probes, Sizes
 from recsmith.platforms import load
+from recsmith.platforms.restrict import restrict
 from recsmith.spec import Curve, Memory, Platform, UnavailableError
 
 SMALL = Sizes(rows=512, sets=2, nodes=4, rounds=1, copied_bytes=4096)
 NEAR = Footprints(hbm=1 << 16, l2=1 << 14, l1=1 << 12, shared=1 << 12, written={"hbm": 1 << 12, "l2": 1 << 10})
 
 
-def here() -> Platform:
+def here(like="a100", cores=4) -> Platform:
     """A platform of few cores with the emulated device's name."""
-    few = load("a100")
-    cores = few.cores[:4]
-    names = {core.id for core in cores}
-    memories = tuple(
-        replace(m, cores=tuple(c for c in m.cores if c in names)) for m in few.memories if set(m.cores) & names
-    )
-    return replace(few, cores=cores, memories=memories, machine=f"{device().name}, sm_80, 4 SMs")
+    return replace(restrict(load(like), cores), machine=f"{device().name}, sm_80, {cores} SMs")
 
 
 def test_every_level_is_measured_and_the_profile_says_so():
@@ -45,6 +40,17 @@ def test_every_level_is_measured_and_the_profile_says_so():
     assert {c.access for c in found.memory("hbm").curves} >= {"gather", "copy", "read", "write", "stream_write"}
     assert any("GB/s, back" in note for note in found.notes)
     assert Platform.from_json(found.to_json()) == found
+
+
+def test_clusters_are_measured_where_there_are_some():
+    """Of as many blocks as make a cluster everywhere; how many run at once is the driver's to say."""
+    found = measure(here("h200", 6), device=device(), row_bytes=(64,), sizes=SMALL, footprints=NEAR)
+    new = {(c.access, c.row_bytes): c for c in found.memory("cluster").curves if c.active_cores == 6}
+    old = {(c.access, c.row_bytes): c for c in here("h200", 6).memory("cluster").curves}
+    assert new["gather", 64].seconds == new["copy", 64].seconds != old["gather", 64].seconds
+    said = dict(each.split("x") for each in set(found.capabilities) - set(here("h200", 6).capabilities))
+    assert said.keys() == {"clusters:2", "clusters:4"}
+    assert len(found.groups(2)) == min(int(said["clusters:2"]), 3) and len(found.groups(4)) == 1
 
 
 def test_when_time_is_up_the_rest_stays_modelled_and_a_note_names_it():

@@ -38,8 +38,8 @@ PLATFORM = restrict(load("a100"), 8)
 """Few enough multiprocessors that plans which use all of them are emulated quickly."""
 
 
-def planned(model, batch=8, **options):
-    return api.plan(model, PLATFORM, Workload.uniform(model, batch), planner="symmetric", allow=["gm"], **options)
+def planned(model, batch=8, platform=PLATFORM, **options):
+    return api.plan(model, platform, Workload.uniform(model, batch), planner="symmetric", allow=["gm"], **options)
 
 
 def bind(case, **options) -> CudaExecutable:
@@ -233,9 +233,9 @@ def test_padding_is_not_seen():
         assert np.array_equal(looked.sequences["each"], weights.tables["a"][ids[34:]])
 
 
-def replanned(model, change, batch=8):
+def replanned(model, change, batch=8, platform=PLATFORM):
     """A plan whose placements are changed."""
-    plan = planned(model, batch)
+    plan = planned(model, batch, platform)
     stage = plan.buckets[0].stages[0]
     placements = tuple(each for placement in stage.placements for each in change(placement))
     return replace(plan, buckets=(replace(plan.buckets[0], stages=(replace(stage, placements=placements),)),))
@@ -246,6 +246,9 @@ def pooled_cases():
     cases = [*corner_cases("fp16")[::3], random_case(3, features=5, batch=9), random_case(8, features=6, batch=140)]
     return [case for case in cases if all(f.pooling != "none" for f in case.model.features)]
 
+
+TOGETHER = restrict(load("h200"), 8)
+"""The same with clusters."""
 
 FLOWS = {
     "kept by all": lambda p: [replace(p, strategy="l1")],
@@ -275,6 +278,47 @@ def test_tables_in_shared_memory_and_streamed_through_it(flow):
         with compile(case.model, plan, case.weights, platform=PLATFORM, device=device()) as executable:
             looked = executable.lookup(case.ids)
             agree(case, looked.pooled, looked.sequences)
+
+
+GROUPS = {
+    "all by four": lambda p: [replace(p, strategy="l1x4")],
+    "one group of two": lambda p: [replace(p, strategy="l1x2", cores=p.cores[6:8])],
+    "hot rows by eight": lambda p: (
+        [replace(p, strategy="l1x8")]
+        if p.shard.rows < 2
+        else [
+            replace(p, strategy="l1x8", shard=Shard(p.shard.table, 0, p.shard.rows // 2), reduce="add"),
+            replace(p, shard=Shard(p.shard.table, p.shard.rows // 2, p.shard.rows), reduce="add"),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", GROUPS)
+def test_tables_in_the_shared_memory_of_clusters(flow):
+    """Of one sample too: all cores of a group keep their part of the rows, whoever of them serves it."""
+    case = random_case(3, features=5, batch=1) if flow == "all by four" else random_case(8, features=4, batch=37)
+    kept = [feature.name for feature in case.model.features if feature.pooling != "none"]
+    plan = replanned(case.model, lambda p: GROUPS[flow](p) if p.feature in kept else [p], case.ids.batch, TOGETHER)
+    with compile(case.model, plan, case.weights, platform=TOGETHER, device=device()) as executable:
+        looked = executable.lookup(case.ids)
+        agree(case, looked.pooled, looked.sequences)
+
+
+def test_cores_that_keep_tables_together_are_neighbours_of_a_gpu_with_clusters(monkeypatch):
+    case = single("GROUPS", [[1]])
+    for cores in ((1, 2), (0, 2), (0, 1, 2)):
+        cut = lambda p, cores=cores: [replace(p, strategy="l1x2", cores=tuple(f"sm{at}" for at in cores))]  # noqa: E731
+        plan = replanned(case.model, cut, platform=TOGETHER)
+        with (
+            compile(case.model, plan, case.weights, platform=TOGETHER, device=device()) as executable,
+            pytest.raises(UnavailableError, match="feature 'f' is kept by cores that are not groups of 2 neighbours"),
+        ):
+            executable.lookup(case.ids)
+    plan = replanned(case.model, GROUPS["all by four"], platform=TOGETHER)
+    monkeypatch.setattr(type(device()), "attribute", lambda self, name: 0)
+    with pytest.raises(UnavailableError, match="strategy 'l1x4' needs clusters"):
+        compile(case.model, plan, case.weights, platform=TOGETHER, device=device())
 
 
 def test_tables_from_global_memory_beside_kept_ones():

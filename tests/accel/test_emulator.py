@@ -9,7 +9,7 @@ from test_cuda_interaction import run as run_interaction
 from test_hashed import SMALL
 from test_hashed import run as run_hashed
 from test_lookup import run
-from test_resident import WAYS
+from test_resident import CLUSTERS, WAYS
 
 from recsmith.kernels.cuda import program
 from recsmith.kernels.cuda.driver import DriverError
@@ -112,6 +112,7 @@ def ordered():
     return {
         "lookup": run(bags, device(), bag=100.0)[0],
         "kept": run(bags, device(), make=WAYS["kept"], bag=100.0)[0],
+        "clusters": run(bags, device(), make=CLUSTERS["kept by four"], bag=100.0, aligned=True)[0],
         "chunks": run(bags, device(), make=WAYS["chunks"], bag=100.0)[0],
         "interaction": run_interaction(joined, device(), operand="fp16", bottom="fp16", aligned=True),
         "pooled interaction": run_interaction(pooled, device(), bag=100.0),
@@ -129,7 +130,7 @@ def test_threads_may_run_in_any_order(monkeypatch):
 
 MISSING = {
     "chunks": ("streamed.cu", "      copy_async_wait<1>();\n      sync_block();", "      copy_async_wait<1>();"),
-    "kept": ("resident.cu", "      copy_async_wait<0>();\n      sync_block();", "      copy_async_wait<0>();"),
+    "kept": ("resident.cu", "  else sync_block();", ""),
     "interaction": ("tile.cuh", "(&zero));\n    }\n    sync_warp();", "(&zero));\n    }"),
     "decoder": ("hashed.cu", "    copy_async_wait<1>();\n    sync_block();", "    copy_async_wait<1>();"),
 }
@@ -156,6 +157,37 @@ def test_missing_barriers_of_other_kernels_are_noticed(kernel, monkeypatch):
     plant(monkeypatch, *MISSING[kernel])
     monkeypatch.setenv("RECSMITH_EMULATED_ORDER", "5")
     assert not np.array_equal(ordered()[kernel], first, equal_nan=True)
+
+
+CLUSTER_FAULTS = {
+    "the wrong neighbour": (
+        ("bag.cuh", "base + (at & ((1u << shift) - 1))", "base + (at >> shift & ((1u << shift) - 1))"),
+        "off by",
+    ),
+    "the neighbours are not waited for": (
+        ("resident.cu", "if constexpr (CLUSTER > 1) sync_cluster();\n  else sync_block();", "sync_block();"),
+        "off by",
+    ),
+    "neighbours end before they were read": (
+        ("resident.cu", "    sync_cluster();  // until", "    // until"),
+        "shared memory of a block that has ended",
+    ),
+    "a neighbour's memory is read as one's own": (
+        ("row.cuh", "load_cluster<Bytes>", "load_shared<Bytes>"),
+        "outside shared memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CLUSTER_FAULTS)
+def test_faults_in_clusters_are_noticed(fault, monkeypatch):
+    wanted = single("CLUSTER", LONG * 20)
+    made = {"make": CLUSTERS["kept by four"], "bag": 100.0, "aligned": True}
+    agree(wanted, *run(wanted, device(), **made)[:2])
+    plant(monkeypatch, *CLUSTER_FAULTS[fault][0])
+    monkeypatch.setenv("RECSMITH_EMULATED_ORDER", "5")
+    with pytest.raises((AssertionError, DriverError), match=CLUSTER_FAULTS[fault][1]):
+        agree(wanted, *run(wanted, device(), **made)[:2])
 
 
 def test_an_argument_of_the_wrong_size_is_refused():

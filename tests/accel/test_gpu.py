@@ -10,7 +10,7 @@ from test_cuda_interaction import run as run_interaction
 from test_hashed import SMALL, expected, near
 from test_hashed import run as run_hashed
 from test_lookup import outside, recipes_of, run
-from test_resident import WAYS, pooled_only
+from test_resident import CLUSTERS, WAYS, pooled_only
 
 from recsmith.kernels.cuda.device import Device
 from recsmith.kernels.cuda.gathering import GatherTuning
@@ -67,6 +67,14 @@ def test_every_launch_gives_the_same_bits(gpu, flight):
 def test_tables_in_shared_memory(gpu, way):
     for case in pooled_only(random_case(seed, features=2, batch=500) for seed in range(6)):
         agree(case, *run(case, gpu, make=WAYS[way])[:2])
+
+
+@pytest.mark.parametrize("way", CLUSTERS)
+def test_tables_in_the_shared_memory_of_clusters(gpu, way):
+    if not gpu.attribute("clusters"):
+        pytest.skip("this GPU has no clusters")
+    for case in pooled_only(random_case(seed, features=2, batch=500) for seed in range(6)):
+        agree(case, *run(case, gpu, make=CLUSTERS[way], aligned=True)[:2])
 
 
 def test_ids_outside_their_table(gpu):

@@ -51,13 +51,13 @@ def lengths(case, at):
     return int(case.ids.offsets[(at + 1) * batch] - case.ids.offsets[at * batch])
 
 
-def recipes_of(cases, gpu):
+def recipes_of(cases, gpu, **more):
     """All that the cases need, so that one compilation serves them."""
     found = set()
     for case in cases:
         placed = Placed(gpu, case)
         for at, feature in enumerate(case.model.features):
-            found.add(recipe_of(vectors_of(placed, feature, at, 0, 0), placed.ids()))
+            found.add(recipe_of(vectors_of(placed, feature, at, 0, 0, **more), placed.ids()))
     return tuple(found)
 
 

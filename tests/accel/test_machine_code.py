@@ -62,6 +62,15 @@ def kept(ids, bag):
     return resident(small, ids, owners(small, [[Segment(at % 61, 0, 100, 100)] for at in range(132)]), 1 << 22, "fp16")
 
 
+def clustered(dtype, ids, bag, *, shift=0):
+    """Rows kept by four blocks together, one table a cluster; `shift` moves them away from where they are read best."""
+    small = vectors(dtype, 64, bag=bag, features=33)
+    small = [replace(one, rows=replace(one.rows, address=one.rows.address + shift)) for one in small]
+    return resident(
+        small, ids, owners(small, [[Segment(at // 4, 0, 100, 100, 4)] for at in range(132)]), 1 << 22, "fp16"
+    )
+
+
 def decoder(*widths, numbers=0, operand="bf16"):
     dhe = Dhe(k=widths[0], prime=10_000_019, hidden=widths[1:-1])
     rows = [
@@ -106,6 +115,9 @@ KERNELS = {
     "interaction fp32": (lambda: fused("fp32", 128, ONE, operand="fp32"), 168, ("LDGSTS", 12)),
     "resident one-hot": (lambda: kept(ONE, 1.0), 128, ("LDS.128", 4)),
     "resident bags": (lambda: kept(BAGS, 20.0), 128, ("LDS.128", 3)),
+    "clustered bags": (lambda: clustered("fp16", BAGS, 20.0), 128, ("LD.128", 3)),
+    "clustered one-hot": (lambda: clustered("fp16", ONE, 1.0), 128, ("LD.128", 4)),
+    "clustered one-hot int8, bytes": (lambda: clustered("int8", ONE, 1.0, shift=1), 128, ("LD.8", 3)),
     "decoder 1024-128-16": (lambda: decoder(1024, 128, 16), 128, ("LDSM", 8)),
     "decoder 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128), 255, ("LDSM", 8)),
     "decoder by number 1024-128-16": (lambda: decoder(1024, 128, 16, numbers=1 << 24), 128, ("LDSM", 8)),
@@ -143,6 +155,15 @@ def test_other_architectures(architecture, name):
     program = KERNELS[name][0]().program
     code = sass.read(machine_code(program, architecture, compiler()), program.entry)
     assert code.spills == 0 and code.registers <= 128
+
+
+def test_clusters_on_another_architecture():
+    """None but those that have clusters: they are not known before Hopper."""
+    program = KERNELS["clustered one-hot"][0]().program
+    code = sass.read(machine_code(program, "sm_100", compiler()), program.entry)
+    assert code.spills == 0 and code.registers <= 128
+    with pytest.raises(CompileError):
+        compiler().compile(program, "sm_80")
 
 
 def test_too_few_registers_are_noticed():
@@ -196,7 +217,7 @@ def test_instructions_are_those_of_the_disassembler(tmp_path):
     tool = disassembler()
     if tool is None:
         pytest.skip("nvdisasm is neither on the PATH nor in triton")
-    for name in ("bags int8 128", "interaction fp16 128", "streamed bags", "decoder 1024-128-16"):
+    for name in ("bags int8 128", "interaction fp16 128", "streamed bags", "clustered bags", "decoder 1024-128-16"):
         program = KERNELS[name][0]().program
         cubin = tmp_path / "kernel.cubin"
         cubin.write_bytes(machine_code(program, "sm_90", compiler()))

@@ -42,6 +42,25 @@ def shared_out(kept, blocks=3):
     return make
 
 
+def together(blocks, kept, spread=(1, 2, 4, 8)):
+    """Blocks that keep `kept` of every table's rows, feature after feature by as many neighbours as `spread` says in
+    turns. All of them serve samples but the last."""
+
+    def make(placed, vectors, ids, recipes=()):
+        def segment(at, block):
+            rows, cut = vectors[at].rows.rows, [ids.batch * b // (blocks - 1) for b in range(blocks)]
+            share = min(spread[at % len(spread)], blocks)
+            mine = (cut[block], cut[block + 1]) if block + 1 < blocks else (0, 0)
+            return Segment(at, *mine, {"all": rows, "hot": (rows + 1) // 2}[kept], share)
+
+        plan = owners(vectors, [[segment(at, b) for at in range(len(vectors))] for b in range(blocks)])
+        assert plan.cluster == min(max(spread), blocks)
+        words = placed.put(np.frombuffer(plan.words, np.uint8))
+        return resident(vectors, ids, plan, words, tuning=TUNING, recipes=recipes)
+
+    return make
+
+
 def chunks(chunk_bytes):
     def make(placed, vectors, ids, recipes=()):
         return streamed(vectors, ids, tuning=TUNING, recipes=recipes, chunk_bytes=chunk_bytes)
@@ -70,6 +89,60 @@ def test_corner_cases(dtype):
                 continue
             made = lambda placed, vectors, ids, make=make: make(placed, vectors, ids, shared)  # noqa: E731
             agree(case, *run(case, gpu, make=made)[:2])
+
+
+CLUSTERS = {
+    "kept by four": together(4, "all", (4,)),
+    "hot rows by four": together(4, "hot", (4,)),
+    "kept by eight, one, two, four": together(8, "all", (8, 1, 2, 4)),
+    "hot rows by eight, one, two, four": together(8, "hot", (8, 1, 2, 4)),
+}
+
+
+def test_corner_cases_in_clusters():
+    gpu = device()
+    cases = small(pooled_only(corner_cases("int8")))
+    shared = recipes_of(cases, gpu, aligned=True)
+    for at, case in enumerate(cases):
+        way = CLUSTERS["hot rows by four" if at % 3 else "kept by four"]
+        made = lambda placed, vectors, ids, way=way: way(placed, vectors, ids, shared)  # noqa: E731
+        agree(case, *run(case, gpu, make=made, aligned=True)[:2])
+
+
+@pytest.mark.parametrize("way", ["kept by eight, one, two, four", "hot rows by eight, one, two, four"])
+def test_random_models_in_clusters(way):
+    for case in small(pooled_only(random_case(seed, features=2) for seed in range(12)))[:3]:
+        agree(case, *run(case, device(), make=CLUSTERS[way], aligned=True, bag=30.0)[:2])
+
+
+def test_rows_come_from_the_neighbours():
+    """What block 2 of four keeps is a copy of zeros: it shows in sums of rows 2, 6, 10 ... below 20, whoever asks."""
+    case = single("NEIGHBOURS", [[1, 40], [2], [49], [6, 18, 19, 22], [3]], dim=8)
+
+    def poisoned(placed, vectors, ids):
+        plan = owners(vectors, [[Segment(0, at, at + 1, 20, 4)] for at in range(4)] + [[Segment(0, 4, 5)]])
+        words = bytearray(plan.words)
+        assert len(words) == 4 * 32 + 5 * 48 + 18 * 4, "four copies, five segments, firsts of eight blocks"
+        words[64:72] = int(placed.put(np.zeros(5 * 32 * 4, np.uint8))).to_bytes(8, "little")
+        return resident(vectors, ids, plan, placed.put(np.frombuffer(bytes(words), np.uint8)), tuning=TUNING)
+
+    wanted = single("NEIGHBOURS", [[1, 40], [2], [49], [6, 18, 19, 22], [3]], dim=8)
+    wanted.weights.tables["t"][2:20:4] = 0
+    agree(wanted, *run(case, device(), make=poisoned, aligned=True)[:2])
+
+
+def test_blocks_that_keep_rows_together_all_say_so():
+    case = single("TOGETHER", [[1], [2]])
+    for segments, problem in (
+        ([[Segment(0, 0, 2, 50, 2)], []], "2 neighbouring blocks do not name the same rows"),
+        ([[], [Segment(0, 0, 2, 50, 2)]], "2 neighbouring blocks do not name the same rows"),
+        ([[Segment(0, 0, 2, 50, 3)]] * 3, "3 blocks cannot keep rows together"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            run(case, device(), make=lambda placed, vectors, ids, own=segments: owners(vectors, own), aligned=True)
+    split = single("SPLIT", [[1], [2]], dim=7)
+    with pytest.raises(InputError, match="rows that several blocks keep lie 28 bytes apart"):
+        run(split, device(), make=lambda placed, vectors, ids: owners(vectors, [[Segment(0, 0, 2, 50, 2)]] * 2))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -4,16 +4,33 @@ import ctypes
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.cost.fitted import FittedCost
 from recsmith.data import distributions, shapes
+from recsmith.planner.arbitrary import arbitrary
 from recsmith.platforms import load
 from recsmith.platforms.chip import chip, names
 from recsmith.platforms.cuda import probe
 from recsmith.platforms.driver import CudaDriver, Device, pcie_link
-from recsmith.spec import Platform, Popularity, Request, Shard, UnavailableError, Work, check
+from recsmith.platforms.restrict import restrict
+from recsmith.spec import (
+    Feature,
+    Model,
+    PlanError,
+    Platform,
+    Popularity,
+    Request,
+    RowFormat,
+    Shard,
+    Table,
+    UnavailableError,
+    Work,
+    Workload,
+    check,
+)
 from recsmith.strategies import STRATEGIES
 
 
@@ -206,7 +223,11 @@ def test_plans_for_a_modelled_gpu_hold(planner):
 def test_a_plan_is_made_of_flows_that_the_platform_has_kernels_for_unless_others_are_named():
     platform = load("a100")
     assert list(api.strategies(platform=platform)) == ["gm", "l1", "gm_ub"]
-    assert list(api.strategies(platform=api.platform("cpu"))) == list(STRATEGIES.names()) == list(api.strategies())
+    together = ["l1x2", "l1x4", "l1x8"]
+    assert list(api.strategies(platform=load("h200"))) == ["gm", "l1", "gm_ub", *together]
+    assert list(api.strategies(platform=restrict(load("h200"), 6))) == ["gm", "l1", "gm_ub", *together[:2]]
+    assert list(api.strategies(platform=api.platform("cpu"))) == ["gm", "l1", "gm_ub", "l1_ub"]
+    assert list(api.strategies()) == list(STRATEGIES.names()) == ["gm", "l1", "gm_ub", "l1_ub", *together]
     assert list(api.strategies(["l1_ub"], platform)) == ["l1_ub"]
 
 
@@ -228,3 +249,83 @@ def test_owned_tables_gain_where_the_figures_say_so():
     near_s = cost.loads(problem.platform, {core: (local,) for core in every})["sm0"][0].seconds
     far_s = cost.loads(problem.platform, {core: (far,) for core in every})["sm0"][0].seconds
     assert near_s < far_s
+
+
+def test_cores_that_read_each_others_memory_come_in_groups_of_neighbours():
+    few = restrict(load("h200"), 7)
+    assert few.groups(4) == (("sm0", "sm1", "sm2", "sm3"),)
+    assert few.groups(2) == (("sm0", "sm1"), ("sm2", "sm3"), ("sm4", "sm5"))
+    assert few.groups(1) == tuple((f"sm{at}",) for at in range(7))
+    assert few.groups(8) == () == restrict(load("a100"), 8).groups(2) == load("h200").groups(32)
+    limited = replace(few, capabilities=(*few.capabilities, "clusters:2x2", "clusters:4x0"))
+    assert limited.groups(2) == few.groups(2)[:2] and limited.groups(4) == ()
+
+
+def grouped_problem():
+    """Three tables that fit the memories of four of twelve cores together, and three that fit one's."""
+    tables = tuple(Table(f"t{at}", 20_000 if at < 3 else 1000, 16, RowFormat("fp16")) for at in range(6))
+    model = Model("m", tables, tuple(Feature(f"f{at}", f"t{at}") for at in range(6)))
+    return model, restrict(load("h200"), 12), Workload.uniform(model, 64)
+
+
+@pytest.mark.parametrize("planner", ["greedy", "ilp"])
+def test_planners_give_tables_to_whole_groups(planner):
+    """That they are whole, `plan` checks."""
+    plan = api.plan(*grouped_problem(), planner=planner, allow=["l1", "l1x4"])
+    placed = {p.feature: p for b in plan.buckets for s in b.stages for p in s.placements}
+    assert [placed[f"f{at}"].strategy for at in range(3)] == ["l1x4"] * 3
+    assert len({placed[f"f{at}"].cores for at in range(3)}) == 3, "none of them has room for two"
+    with pytest.raises(PlanError, match="no placement of table 't0'"):
+        api.plan(*grouped_problem(), planner=planner, allow=["l1", "l1x2"])
+
+
+def test_plans_drawn_at_random_keep_to_groups():
+    model, platform, workload = grouped_problem()
+    problem, strategies = api.problem(model, platform, workload), api.strategies(["l1x4", "l1x2", "l1", "gm"])
+    seen = set()
+    for seed in range(8):
+        plan = arbitrary(problem, strategies, FittedCost(), seed)
+        check(plan, problem, strategies)
+        seen |= {p.strategy for b in plan.buckets for s in b.stages for p in s.placements}
+    assert {"l1x2", "l1x4"} <= seen
+
+
+def test_a_symmetric_plan_groups_all_cores_or_none():
+    model, platform, workload = grouped_problem()
+    small = Model("m", model.tables[3:], model.features[3:])
+    workload = Workload.uniform(small, 64)
+    plan = api.plan(small, platform, workload, planner="symmetric", allow=["l1x4"])
+    assert {len(p.cores) for p in plan.buckets[0].stages[0].placements} == {12}
+    with pytest.raises(PlanError, match="no placement"):
+        api.plan(small, restrict(load("h200"), 13), workload, planner="symmetric", allow=["l1x4"])
+
+
+def test_a_group_keeps_a_part_of_the_rows_each():
+    model, platform, workload = grouped_problem()
+    whole, op = Shard("t3", 0, 1000), next(g for g in api.problem(model, platform, workload).gathers if g.table == "t3")
+    works = [STRATEGIES[n]().work(op, model.table("t3"), whole, 32, workload.access("f3")) for n in ("l1", "l1x4")]
+    assert [work.kept_bytes for work in works] == [32_000, 8_000]
+    alone, together = (FittedCost().loads(platform, {"sm0": (work,)})["sm0"][0].breakdown for work in works)
+    assert 0 < _brought_s(together) < _brought_s(alone)
+    curves = [c for c in platform.memory("cluster").curves if c.access == "copy" and c.row_bytes == 32]
+    (curve,) = [c for c in curves if c.active_cores == 1]
+    assert together["rows cluster"] == pytest.approx(32 * curve.seconds)
+
+
+def _brought_s(breakdown):
+    return sum(seconds for part, seconds in breakdown.items() if part.startswith("load "))
+
+
+def test_a_plan_whose_cores_cannot_keep_a_table_together_is_refused():
+    model, platform, workload = grouped_problem()
+    plan = api.plan(model, platform, workload, planner="symmetric", allow=["gm"])
+    (stage,) = plan.buckets[0].stages
+    for cores in (("sm1", "sm2"), ("sm0", "sm1", "sm2"), ("sm1", "sm0")):
+        one = replace(stage.placements[1], strategy="l1x2", cores=cores)
+        wrong = replace(stage, placements=(stage.placements[0], one, *stage.placements[2:]))
+        with pytest.raises(PlanError, match=r"under 'l1x2' is placed on sm\d.*, which cannot keep a table together"):
+            check(
+                replace(plan, buckets=(replace(plan.buckets[0], stages=(wrong,)),)),
+                api.problem(model, platform, workload),
+                api.strategies(),
+            )

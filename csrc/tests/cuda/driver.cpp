@@ -85,6 +85,16 @@ struct Config {
   unsigned count;
 };
 
+// Blocks a cluster; 0 where an attribute is none that a launch may have.
+unsigned cluster_of(const Config& config) {
+  unsigned cluster = 1;
+  for (unsigned at = 0; at < config.count; ++at) {
+    if (config.attributes[at].id != 4) return 0;
+    cluster = config.attributes[at].value[0];
+  }
+  return cluster <= 16 && config.grid[0] % std::max(cluster, 1u) == 0 ? cluster : 0;
+}
+
 std::uint64_t order() {
   const char* const wanted = std::getenv("RECSMITH_EMULATED_ORDER");
   return wanted == nullptr ? 0 : std::strtoull(wanted, nullptr, 10);
@@ -162,9 +172,9 @@ int cuOccupancyMaxActiveClusters(int* count, void*, const Config*) { return *cou
 int cuLaunchKernelEx(const Config* config, void* function, void** parameters, void**) {
   const Kernel kernel = *static_cast<Kernel*>(function);
   const std::string argument(static_cast<const char*>(parameters[0]), kernel.argument_bytes);
-  emulated::Request request{config->grid[0], config->block[0], config->shared_bytes, config->count > 0 ? config->attributes[0].value[0] : 1, order(), nullptr, valid, problem};
+  emulated::Request request{config->grid[0], config->block[0], config->shared_bytes, cluster_of(*config), order(), nullptr, valid, problem};
   return run_or_record(config->stream, [=]() mutable {
-    if (request.block != kernel.threads || request.shared_bytes > 232448) return int{invalid};
+    if (request.cluster == 0 || request.block != kernel.threads || request.shared_bytes > 232448) return int{invalid};
     std::vector<std::uint64_t> aligned(argument.size() / 8 + 1);
     std::memcpy(aligned.data(), argument.data(), argument.size());
     request.argument = aligned.data();

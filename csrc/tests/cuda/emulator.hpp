@@ -114,15 +114,18 @@ inline bool touchable(const char* what, const void* at, std::size_t nbytes) {
   if (!emulated::state->request.valid(at, nbytes)) return emulated::fail(what, at, nbytes), false;
   return true;
 }
-inline bool in_shared(const void* at, std::size_t nbytes) {
+inline bool inside(const emulated::Block& block, const void* at, std::size_t nbytes) {
   const char* const p = static_cast<const char*>(at);
-  for (const auto& block : emulated::state->cluster) {
-    const char* const start = block->shared.start;
-    if (p >= start && p + nbytes <= start + emulated::state->request.shared_bytes) {
-      if (reinterpret_cast<std::uintptr_t>(at) % nbytes != 0) return emulated::fail("not aligned", at, nbytes), false;
-      return true;
-    }
-  }
+  const char* const start = block.shared.start;
+  return p >= start && p + nbytes <= start + emulated::state->request.shared_bytes;
+}
+inline bool aligned(const void* at, std::size_t nbytes) {
+  if (reinterpret_cast<std::uintptr_t>(at) % nbytes == 0) return true;
+  return emulated::fail("not aligned", at, nbytes), false;
+}
+// In the block's own.
+inline bool in_shared(const void* at, std::size_t nbytes) {
+  if (inside(*emulated::state->now->block, at, nbytes)) return aligned(at, nbytes);
   emulated::fail("outside shared memory", at, nbytes);
   return false;
 }
@@ -245,11 +248,21 @@ inline void multiply_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 
 inline u32 cluster_rank() { return emulated::state->now->block->rank; }
 inline void sync_cluster() { emulated::wait(emulated::state->cluster_barrier, emulated::state->cluster_live); }
+inline const u8* in_cluster(const void* at, u32 rank) {
+  const emulated::Block& own = *emulated::state->now->block;
+  const std::size_t offset = static_cast<const char*>(at) - own.shared.start;
+  if (rank >= emulated::state->cluster.size()) return emulated::fail("no such block in the cluster", at, rank), nullptr;
+  return reinterpret_cast<const u8*>(emulated::state->cluster[rank]->shared.start + offset);
+}
 template <int Bytes>
-Raw<Bytes> load_cluster_raw(Raw<Bytes> x, const void* at, u32 rank, bool wanted) {
+Raw<Bytes> load_cluster_raw(Raw<Bytes> x, const void* at, bool wanted) {
   std::memset(&x, 0, sizeof(x));
-  const std::size_t offset = static_cast<const char*>(at) - emulated::state->now->block->shared.start;
-  const char* const there = emulated::state->cluster[rank]->shared.start + offset;
-  if (wanted && in_shared(there, Bytes)) std::memcpy(&x, there, Bytes);
-  return x;
+  if (!wanted) return x;
+  for (const auto& block : emulated::state->cluster) {
+    if (!inside(*block, at, Bytes)) continue;
+    if (block->live == 0) return emulated::fail("shared memory of a block that has ended", at, Bytes), x;
+    if (aligned(at, Bytes)) std::memcpy(&x, at, Bytes);
+    return x;
+  }
+  return emulated::fail("outside the cluster's shared memory", at, Bytes), x;
 }

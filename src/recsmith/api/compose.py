@@ -105,7 +105,7 @@ def problem(model: Model, platform: Platform, workloads: Workload | Objective | 
 
 
 def strategies(names: Sequence[str] | None = None, platform: Platform | None = None) -> dict[str, Strategy]:
-    """Strategies by name; when `names` is None all on the menu, or those that `platform` has kernels for.
+    """Strategies by name; when `names` is None all on the menu, or those that `platform` has kernels and cores for.
 
     Raises:
         UnknownNameError: a name is not on the menu.
@@ -114,6 +114,7 @@ def strategies(names: Sequence[str] | None = None, platform: Platform | None = N
     if not names and platform is not None and platform.kind in KERNELS.names():
         kernels = KERNELS[platform.kind]()
         chosen = [name for name in chosen if kernels.supports("gather", name)]
+        chosen = [name for name in chosen if platform.groups(STRATEGIES[name].together)]
     return {name: STRATEGIES[name]() for name in chosen}
 
 

@@ -32,7 +32,7 @@ Strategies = Annotated[
     typer.Option(
         "--strategies",
         metavar="A,B",
-        help="Data flows that the planner may use: gm, l1, gm_ub, l1_ub; all that have kernels when not given.",
+        help="Data flows for the planner: gm, l1, gm_ub, l1_ub, l1x2, l1x4, l1x8; those with kernels when not given.",
     ),
 ]
 Isa = Annotated[str, typer.Option("--isa", help="Force an instruction set: scalar, avx2, avx512, neon.")]

@@ -72,13 +72,13 @@ class Machine:
     def path(self, core: str, role: Role) -> tuple[Memory, ...]:
         """The memories in which a read of what plays `role` may end, innermost first.
 
-        Scratchpads and staging memory hold what they are told to, so they are the whole path. All else
-        goes through the caches towards global memory: a cache that plays `local` keeps its rows by being used.
+        Scratchpads, neighbours' and staging memory hold what they are told to and are the whole path. All else goes
+        through the caches towards global memory: a cache that plays `local` keeps its rows by being used.
         """
         key = (core, role)
         if key not in self._paths:
             bound = self.memories[self._cores[core].roles[role]]
-            if role == "staging" or bound.kind == "scratchpad":
+            if role == "staging" or bound.kind in ("scratchpad", "remote"):
                 self._paths[key] = (bound,)
             else:
                 chain = (self.memories[id] for id in self._cores[core].memories)

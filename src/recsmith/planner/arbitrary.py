@@ -43,9 +43,13 @@ def _seats(pricer: Pricer, option: Option, room: Room, random: Random) -> tuple[
     flow, table = pricer.strategies[candidate.strategy], pricer.table(candidate.feature)
     cores: list[str] = []
     for shard in shards_of(pricer, candidate):
-        everyone = [core.id for core in pricer.problem.platform.cores]
-        able = [core for core in everyone if core not in cores and room.fits(core, flow, table, shard)]
-        if len(able) < candidate.split:
+        able = [
+            group
+            for group in pricer.groups(candidate.strategy)
+            if group[0] not in cores and all(room.fits(core, flow, table, shard) for core in group)
+        ]
+        wanted = candidate.split // flow.together
+        if len(able) < wanted:
             return ()
-        cores += random.sample(able, candidate.split)
+        cores += [core for group in random.sample(able, wanted) for core in group]
     return tuple(cores)

@@ -68,13 +68,22 @@ def seat(
     """A core of its own for each piece of `option`, those that would be done soonest; None when there is no room."""
     candidate = option.candidate
     flow, table = pricer.strategies[candidate.strategy], pricer.table(candidate.feature)
-    free = sorted(loads, key=lambda core: loads[core] + option.seconds[classes.of[core]])
+
+    def done_s(group: tuple[str, ...]) -> float:
+        return max(loads[core] + option.seconds[classes.of[core]] for core in group)
+
+    free = sorted(pricer.groups(candidate.strategy), key=done_s)
     cores: list[str] = []
     for shard in shards_of(pricer, candidate):
-        able = [core for core in free if core not in cores and room.fits(core, flow, table, shard)]
-        if len(able) < candidate.split:
+        able = [
+            group
+            for group in free
+            if group[0] not in cores and all(room.fits(core, flow, table, shard) for core in group)
+        ]
+        wanted = candidate.split // flow.together
+        if len(able) < wanted:
             return None
-        cores += able[: candidate.split]
+        cores += [core for group in able[:wanted] for core in group]
     return tuple(cores)
 
 

@@ -30,7 +30,8 @@ class Candidate:
 
     Attributes:
         shards: row shards of nearly equal size.
-        split: cores that serve each shard, each for an equal part of the batch.
+        split: cores that serve each shard, each for an equal part of the batch; whole groups of them where several
+            keep a shard together.
     """
 
     feature: str
@@ -100,10 +101,10 @@ def options(pricer: Pricer, classes: Classes, workloads: Sequence[Workload]) -> 
         PlanError: a table fits with none of the strategies.
     """
     cores = sum(len(ids) for ids in classes.cores)
-    basic = [c for f in pricer.ops for c in _basic(pricer, f, cores)]
+    basic = [c for f in pricer.ops for c in _basic(pricer, f)]
     priced = _priced(pricer, classes, workloads, basic)
     fair = sum(min(o.total_s for o in found) for found in priced.values() if found) / cores
-    cut = [c for f, found in priced.items() for c in _cuts(pricer, f, cores, _pieces(pricer, found, fair))]
+    cut = [c for f, found in priced.items() for c in _cuts(pricer, f, _pieces(pricer, found, fair))]
     more = _priced(pricer, classes, workloads, cut)
     able = {feature: (*found, *more[feature]) for feature, found in priced.items()}
     for feature in (feature for feature, found in able.items() if not found):
@@ -117,11 +118,11 @@ def _pieces(pricer: Pricer, found: Sequence[Option], fair: float) -> dict[str, i
     Strategies that lose whole lose in pieces too; those that do not fit whole may fit in any number.
     """
     everything = len(pricer.problem.platform.cores)
-    owned = {o.candidate.strategy: o for o in undominated(found) if o.candidate.pieces == 1}
+    least = {name: pricer.strategies[name].together for name in pricer.strategies}
+    owned = {o.candidate.strategy: o for o in undominated(found) if o.candidate.pieces == least[o.candidate.strategy]}
     limits = {
-        name: max(
-            min(LOCAL_PIECES, everything) if o.local_bytes else 1, math.ceil(max(o.seconds) / (LARGE_PART * fair))
-        )
+        name: least[name]
+        * max(min(LOCAL_PIECES, everything) if o.local_bytes else 1, math.ceil(max(o.seconds) / (LARGE_PART * fair)))
         for name, o in owned.items()
     }
     fitting = {o.candidate.strategy for o in found}
@@ -163,22 +164,26 @@ def placements(pricer: Pricer, candidate: Candidate, cores: Sequence[str]) -> tu
     return tuple(found)
 
 
-def _basic(pricer: Pricer, feature: str, cores: int) -> list[Candidate]:
-    splits = sorted({1, cores})
-    return [Candidate(feature, name, 1, split) for name in pricer.strategies for split in splits]
+def _basic(pricer: Pricer, feature: str) -> list[Candidate]:
+    """Every strategy on one core and on all, or on one group and on all."""
+    groups = {name: pricer.groups(name) for name in pricer.strategies}
+    sizes = {name: sorted({len(found[0]), sum(map(len, found))}) for name, found in groups.items() if found}
+    return [Candidate(feature, name, 1, split) for name, splits in sizes.items() for split in splits]
 
 
-def _cuts(pricer: Pricer, feature: str, cores: int, pieces: Mapping[str, int]) -> list[Candidate]:
+def _cuts(pricer: Pricer, feature: str, pieces: Mapping[str, int]) -> list[Candidate]:
     """Powers of two up to `pieces` of each strategy, and all cores. Unpooled features are not cut by rows, nor are
-    others where nobody adds partial sums up.
+    shards that groups keep, nor others where nobody adds partial sums up.
     """
     rows = pricer.table(feature).rows
     cut = "whole-rows" not in pricer.problem.platform.capabilities and pricer.ops[feature].pooling != "none"
     found = []
     for name, most in pieces.items():
+        groups = pricer.groups(name)
+        size, cores = pricer.strategies[name].together, sum(map(len, groups))
         counts = sorted({min(2**i, cores) for i in range(1, (most - 1).bit_length() + 1)})
-        found += [Candidate(feature, name, 1, n) for n in counts if n < cores]
-        found += [Candidate(feature, name, n, 1) for n in counts if cut and n <= rows]
+        found += [Candidate(feature, name, 1, n) for n in counts if size < n < cores and n % size == 0]
+        found += [Candidate(feature, name, n, 1) for n in counts if cut and size == 1 and n <= rows]
     return found
 
 

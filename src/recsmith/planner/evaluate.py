@@ -81,6 +81,7 @@ class Pricer:
         self.ops: dict[str, Gather] = {op.feature: op for op in problem.gathers}
         self._tables = {table.name: table for table in problem.model.tables}
         self._apart_bytes = ELEMENT_BYTES * problem.model.width
+        self._groups: dict[int, tuple[tuple[str, ...], ...]] = {}
         self._accesses: dict[tuple[str, str], Access] = {}
         self._works: dict[tuple[object, ...], Work] = {}
         self._near: dict[int, tuple[Work, Work]] = {}
@@ -93,6 +94,13 @@ class Pricer:
     def whole(self, feature: str) -> Shard:
         """All rows of the feature's table."""
         return Shard(self.ops[feature].table, 0, self.table(feature).rows)
+
+    def groups(self, strategy: str) -> tuple[tuple[str, ...], ...]:
+        """The groups of cores that `strategy` takes: each core alone, or as many as keep a shard together."""
+        size = self.strategies[strategy].together
+        if size not in self._groups:
+            self._groups[size] = self.problem.platform.groups(size)
+        return self._groups[size]
 
     def work(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,8 @@ class Solved:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One yes-or-no question: does `core` serve a piece of `option`? None asks for all its pieces at once."""
+    """One yes-or-no question: does `core`, or the group that it is the first of, serve pieces of `option`? None asks
+    for all pieces at once."""
 
     option: Option
     core: str | None
@@ -58,10 +60,18 @@ class Makespan:
         self._classes = classes
         self._cores = tuple(classes.of)
         self._found = found
+        self._groups = {
+            name: {core: group for group in pricer.groups(name) for core in group} for name in pricer.strategies
+        }
+        self._seats = {id(option): self._firsts(option) for able in found.values() for option in able}
         self._columns = [
             Column(option, core) for able in found.values() for option in able for core in (None, *self._own(option))
         ]
         self._at = {(id(column.option), column.core): at for at, column in enumerate(self._columns)}
+        self._on: dict[str, list[tuple[int, Column]]] = defaultdict(list)
+        for at, column in enumerate(self._columns):
+            for core in self._cores_of(column):
+                self._on[core].append((at, column))
 
     def solve(self, start: Assignment, time_limit_s: float) -> Solved:
         """The best assignment found in `time_limit_s`, beginning with `start`."""
@@ -81,9 +91,13 @@ class Makespan:
         stopped = highs.getModelStatus() == status.kTimeLimit
         return Solved(self._as_assignment(values), f"{sentence}{' when time was up' if stopped else ''}.")
 
+    def _firsts(self, option: Option) -> tuple[str, ...]:
+        groups = self._groups[option.candidate.strategy]
+        return () if option.candidate.pieces == len(groups) else tuple({group[0]: None for group in groups.values()})
+
     def _own(self, option: Option) -> tuple[str, ...]:
-        """Cores to ask about: none when the option takes them all anyway."""
-        return () if option.candidate.pieces == len(self._cores) else self._cores
+        """Cores to ask about, of a group the first: none when the option takes them all anyway."""
+        return self._seats[id(option)]
 
     def _model(self) -> tuple[Any, Any]:
         try:
@@ -111,7 +125,8 @@ class Makespan:
     def _seat_pieces(self) -> list[tuple[float, float, dict[int, float]]]:
         rows = []
         for option in (option for able in self._found.values() for option in able if self._own(option)):
-            row = {self._at[id(option), core]: 1.0 for core in self._cores}
+            own = self._own(option)
+            row = {self._at[id(option), core]: float(len(self._group(option, core))) for core in own}
             rows.append((0.0, 0.0, {**row, self._at[id(option), None]: -float(option.candidate.pieces)}))
         return rows
 
@@ -136,18 +151,24 @@ class Makespan:
 
     def _pieces_on(self, core: str) -> list[tuple[int, Column]]:
         """The columns that put a piece on `core`."""
-        return [
-            (at, column)
-            for at, column in enumerate(self._columns)
-            if column.core == core or (column.core is None and not self._own(column.option))
-        ]
+        return self._on.get(core, [])
+
+    def _cores_of(self, column: Column) -> tuple[str, ...]:
+        """The cores that the column puts pieces on, if it says which."""
+        if column.core is not None:
+            return self._group(column.option, column.core)
+        return () if self._own(column.option) else tuple(self._groups[column.option.candidate.strategy])
+
+    def _group(self, option: Option, core: str) -> tuple[str, ...]:
+        """The cores that serve the option together with `core`, and itself; none when it cannot."""
+        return self._groups[option.candidate.strategy].get(core, ())
 
     def _as_solution(self, start: Assignment) -> tuple[Any, Any]:
         """Every column's index and value under `start`."""
         values = np.zeros(len(self._columns) + 1)
         for choice in start.choices.values():
             values[self._at[id(choice.option), None]] = 1.0
-            for core in choice.cores if self._own(choice.option) else ():
+            for core in set(choice.cores) & set(self._own(choice.option)):
                 values[self._at[id(choice.option), core]] = 1.0
         values[-1] = max(start.loads(self._classes).values()) * _MICRO
         return np.arange(len(values), dtype=np.int32), values
@@ -156,7 +177,9 @@ class Makespan:
         assignment = Assignment()
         for feature, able in self._found.items():
             option = max(able, key=lambda o: values[self._at[id(o), None]])
-            seats = [c for c in self._own(option) if values[self._at[id(option), c]] > 0.5] or list(self._cores)
+            firsts = [c for c in self._own(option) if values[self._at[id(option), c]] > 0.5]
+            seats = [core for first in firsts for core in self._group(option, first)]
+            seats = seats or list(self._groups[option.candidate.strategy])
             if len(seats) != option.candidate.pieces:
                 raise PlanError("plan", f"the solver seats feature '{feature}' on {len(seats)} cores", "Report this.")
             assignment = assignment.choose(Choice(option, tuple(seats)))

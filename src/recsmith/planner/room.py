@@ -19,7 +19,7 @@ class Room:
         self._capacity = {
             (core.id, role): sizes[memory] for core in platform.cores for role, memory in core.roles.items()
         }
-        self._kept: dict[tuple[str, Role], dict[Shard, int]] = defaultdict(dict)
+        self._kept: dict[tuple[str, Role], dict[tuple[Shard, int], int]] = defaultdict(dict)
 
     @property
     def local_bytes(self) -> int:
@@ -33,16 +33,17 @@ class Room:
     def fits(self, core: str, strategy: Strategy, table: Table, shard: Shard) -> bool:
         """Whether `shard` under `strategy` can be placed on `core` beside what is there."""
         return all(
-            (core, role) in self._capacity and self._needed(core, role, shard, nbytes) <= self._capacity[core, role]
+            (core, role) in self._capacity
+            and self._needed(core, role, (shard, strategy.together), nbytes) <= self._capacity[core, role]
             for role, nbytes in strategy.resident(table, shard).items()
         )
 
     def place(self, core: str, strategy: Strategy, table: Table, shard: Shard) -> None:
         """Note that `shard` is placed on `core`."""
         for role, nbytes in strategy.resident(table, shard).items():
-            self._kept[core, role][shard] = nbytes
+            self._kept[core, role][shard, strategy.together] = nbytes
 
-    def _needed(self, core: str, role: Role, shard: Shard, nbytes: int) -> int:
+    def _needed(self, core: str, role: Role, shard: tuple[Shard, int], nbytes: int) -> int:
         kept = self._kept[core, role]
         if role != "local":
             return nbytes

@@ -78,10 +78,16 @@ def _prices(pricer: Pricer, cores: Sequence[str], strategy: str, workloads: Sequ
 
 
 def _first_able(pricer: Pricer, cores: Sequence[str], feature: str, names: Sequence[str]) -> str:
-    """The first of `names` for which the feature's table fits empty private memories; "" for none."""
+    """The first of `names` that takes `cores` and with which the feature's table fits their empty private memories; ""
+    for none."""
     room = Room(pricer.problem.platform)
     table, shard = pricer.table(feature), pricer.whole(feature)
-    return next((n for n in names if all(room.fits(c, pricer.strategies[n], table, shard) for c in cores)), "")
+
+    def able(name: str) -> bool:
+        whole = {core for group in pricer.groups(name) if set(group) <= set(cores) for core in group} == set(cores)
+        return whole and all(room.fits(core, pricer.strategies[name], table, shard) for core in cores)
+
+    return next((name for name in names if able(name)), "")
 
 
 def _cheapest(feature: str, prices: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 A streaming multiprocessor (SM) is a core. `global` is device memory behind the L2, `local` shared memory that holds
 tables, `staging` the rest of shared memory. Seconds are modelled: bytes at the rate of the SM or at its share of the
-chip's rate, or instructions at the rate at which an SM starts them, whichever takes longest.
+chip's rate, or instructions at the rate at which an SM starts them, whichever takes longest. SMs of a cluster read each
+other's shared memory: together it is their `group` memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from pathlib import Path
 
 from recsmith.spec import Core, Curve, Memory, Overheads, Platform, Record
-from recsmith.spec.platform import RowAccess
+from recsmith.spec.platform import Role, RowAccess
 
 ROW_BYTES = (16, 32, 64, 128, 256, 512, 1024)
 STAGING_BYTES = 32 * 1024
@@ -85,6 +86,9 @@ def modelled(chip: Chip) -> Platform:
     ]
     for sm in sms:
         memories += _private(chip, sm)
+    if _clusters(chip):
+        together = int(chip["cluster_sms"]) * _local_bytes(chip)
+        memories.append(Memory("cluster", "l2", sms, together, "remote", persistent=False, curves=_cluster(chip)))
     return Platform(
         name=chip.name,
         kind="cuda",
@@ -102,7 +106,7 @@ def modelled(chip: Chip) -> Platform:
 def capabilities(chip: Chip) -> tuple[str, ...]:
     """What it can do, and how it differs from a processor that runs the caller too."""
     arch = f"sm_{chip.compute_capability.replace('.', '')}"
-    clusters = (f"cluster:{int(chip['cluster_sms'])}",) if chip["cluster_sms"] > 1 else ()
+    clusters = (f"cluster:{int(chip['cluster_sms'])}",) if _clusters(chip) else ()
     return (f"isa:{arch}", "launched", "hides-latency", "whole-rows", "page:huge", *clusters)
 
 
@@ -124,11 +128,12 @@ def notes(chip: Chip) -> tuple[str, ...]:
 
 
 def _core(chip: Chip, sm: str, at: int) -> Core:
+    cluster: dict[Role, str] = {"group": "cluster"} if _clusters(chip) else {}
     return Core(
         id=sm,
         index=at,
-        memories=(f"{sm}/l1", f"{sm}/shared", f"{sm}/staging", "l2", "hbm"),
-        roles={"global": "hbm", "local": f"{sm}/shared", "staging": f"{sm}/staging"},
+        memories=(f"{sm}/l1", f"{sm}/shared", f"{sm}/staging", *cluster.values(), "l2", "hbm"),
+        roles={"global": "hbm", "local": f"{sm}/shared", "staging": f"{sm}/staging", **cluster},
         flops_per_s=chip["flops_per_s"] / chip.sms,
     )
 
@@ -136,13 +141,22 @@ def _core(chip: Chip, sm: str, at: int) -> Core:
 def _private(chip: Chip, sm: str) -> list[Memory]:
     """What an SM has for itself: one array that is part cache, part shared memory, which a launch finds empty."""
     shared = _scratchpad(chip)
-    local_bytes = int(chip["shared_bytes_per_block"]) - STAGING_BYTES
+    local_bytes = _local_bytes(chip)
     cache_bytes = int(chip["l1_bytes"] - chip["shared_bytes"])
     return [
         Memory(f"{sm}/l1", "l2", (sm,), cache_bytes, "cache", line_bytes=SECTOR_BYTES, curves=_l1(chip)),
         Memory(f"{sm}/shared", "l2", (sm,), local_bytes, "scratchpad", persistent=False, curves=shared),
         Memory(f"{sm}/staging", f"{sm}/shared", (sm,), STAGING_BYTES, "scratchpad", persistent=False, curves=shared),
     ]
+
+
+def _local_bytes(chip: Chip) -> int:
+    return int(chip["shared_bytes_per_block"]) - STAGING_BYTES
+
+
+def _clusters(chip: Chip) -> bool:
+    """Whether SMs read each other's shared memory, and something is said of how fast."""
+    return chip["cluster_sms"] > 1 and "cluster_bytes_per_clock" in chip.figures
 
 
 def _hbm(chip: Chip) -> tuple[Curve, ...]:
@@ -164,6 +178,12 @@ def _l1(chip: Chip) -> tuple[Curve, ...]:
 def _scratchpad(chip: Chip) -> tuple[Curve, ...]:
     level = _Level(chip, 16, math.inf, math.inf, chip["l1_latency_s"])
     return level.curves(chip["shared_bytes_per_clock"])
+
+
+def _cluster(chip: Chip) -> tuple[Curve, ...]:
+    """Of all SMs together, as each has its share of the network between them."""
+    rate = chip["cluster_bytes_per_clock"] * chip["clock_hz"] * chip.sms
+    return _Level(chip, 16, rate, math.inf, chip["cluster_latency_s"]).curves(chip["cluster_bytes_per_clock"])
 
 
 class _Level:

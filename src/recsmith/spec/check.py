@@ -17,8 +17,8 @@ def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], *, a
     """Return when `plan` serves `problem` correctly.
 
     Every row of every feature is served for every sample exactly once (in exact fractions of the batch),
-    partial sums are declared where rows of one feature lie in several shards, the cores exist, and what is
-    resident fits.
+    partial sums are declared where rows of one feature lie in several shards, the cores exist, those that keep
+    a shard together can do so, and what is resident fits.
 
     Raises:
         ForeignPlanError: the plan was made for another model or machine.
@@ -28,6 +28,7 @@ def check(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy], *, a
     check_origin(plan, problem, allow_foreign=allow_foreign)
     check_coverage(plan, problem)
     _check_strategies(plan, strategies)
+    _check_groups(plan, problem, strategies)
     check_capacity(plan, problem, strategies)
 
 
@@ -213,6 +214,24 @@ def _check_strategies(plan: Plan, strategies: Mapping[str, Strategy]) -> None:
             )
 
 
+def _check_groups(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> None:
+    """Cores that keep a shard together are neighbours, group after group."""
+    for placement in _placements(plan.buckets):
+        size = strategies[placement.strategy].together
+        if size == 1:
+            continue
+        able = set(problem.platform.groups(size))
+        cores = placement.cores
+        strangers = [cores[at : at + size] for at in range(0, len(cores), size) if cores[at : at + size] not in able]
+        if strangers:
+            raise PlanError(
+                "plan",
+                f"feature '{placement.feature}' under '{placement.strategy}' is placed on {', '.join(strangers[0])}, "
+                f"which cannot keep a table together",
+                f"Name cores in groups of {size} neighbours, or use another strategy, such as 'l1'.",
+            )
+
+
 def check_capacity(plan: Plan, problem: Problem, strategies: Mapping[str, Strategy]) -> None:
     """Return when everything fits where it lives.
 
@@ -251,12 +270,13 @@ def check_private(placements: Sequence[Placement], problem: Problem, strategies:
         PlanError: a core has no memory for a role.
         CapacityError: something does not fit.
     """
-    kept: dict[tuple[str, Role], dict[Shard, int]] = defaultdict(dict)
+    kept: dict[tuple[str, Role], dict[tuple[Shard, int], int]] = defaultdict(dict)
     for placement in placements:
-        resident = strategies[placement.strategy].resident(_table(placement, problem), placement.shard)
+        strategy = strategies[placement.strategy]
+        resident = strategy.resident(_table(placement, problem), placement.shard)
         for core in placement.cores:
             for role, nbytes in resident.items():
-                kept[core, role][placement.shard] = nbytes
+                kept[core, role][placement.shard, strategy.together] = nbytes
     for (core, role), shards in kept.items():
         if role not in problem.platform.core(core).roles:
             raise PlanError("plan", f"core '{core}' has no {role} memory", "Choose another strategy, such as 'gm'.")

@@ -12,7 +12,7 @@ from .errors import PlanError
 from .record import Record
 from .row_format import RowDtype
 
-Role = Literal["global", "local", "staging"]
+Role = Literal["global", "local", "staging", "group"]
 Page = Literal["4k", "huge"]
 RowAccess = Literal["gather", "copy"]
 PrefetchLevel = Literal["none", "t0", "t1", "nta"]
@@ -135,8 +135,8 @@ class Core(Record, frozen=True):
         index: the operating system's number.
         siblings: ids of cores that share its execution units (SMT).
         memories: ids of the memories it reaches, innermost first.
-        roles: which memory a strategy means by `global`, `local` (private, keeps data) and `staging`
-            (private, scratch).
+        roles: which memory a strategy means by `global`, `local` (private, keeps data), `staging` (private, scratch)
+            and `group` (the `local` memories of a few neighbouring cores, each of which reads all of them).
     """
 
     id: str
@@ -172,7 +172,8 @@ class Platform(Record, frozen=True):
         capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge"), or what sets its
             kind apart: "launched": no core is the caller's, all work is handed over; "hides-latency": a core has
             so many threads that hints to prefetch are of no use; "whole-rows": cores do not add up partial sums of
-            row shards.
+            row shards; "cluster:8": up to 8 neighbouring cores read each other's local memory; "clusters:4x32": in
+            groups of 4, at most 32 groups at a time.
         source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.
@@ -219,6 +220,19 @@ class Platform(Record, frozen=True):
                 return core
         names = ", ".join(core.id for core in self.cores)
         raise PlanError("platform", f"platform '{self.name}' has no core '{id}'", f"Its cores are: {names}.")
+
+    def groups(self, size: int) -> tuple[tuple[str, ...], ...]:
+        """The groups of `size` neighbouring cores that read each other's local memory, each core in one at most.
+
+        None where cores cannot, or not so many; of one core each, for every core there is.
+        """
+        cores = [core.id for core in self.cores]
+        said = dict(capability.partition(":")[::2] for capability in self.capabilities)
+        if size > 1 and int(said.get("cluster", 1)) < size:
+            return ()
+        limits = [c.partition(":")[2].split("x") for c in self.capabilities if c.startswith("clusters:")]
+        most = next((int(count) for together, count in limits if int(together) == size), len(cores))
+        return tuple(tuple(cores[at : at + size]) for at in range(0, len(cores) - size + 1, size))[:most]
 
     def bind(self, core: str, role: Role) -> Memory:
         """The memory that plays `role` for `core`."""

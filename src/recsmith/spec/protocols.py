@@ -45,9 +45,15 @@ class Ledger(Protocol):
 
 
 class Strategy(Protocol):
-    """A data flow for one core: knows rows and bytes, never seconds."""
+    """A data flow for one core: knows rows and bytes, never seconds.
+
+    Attributes:
+        together: neighbouring cores that keep a shard together, each a part of its rows; 1 for all flows that ask
+            nothing of other cores.
+    """
 
     name: str
+    together: int
 
     def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
         """Bytes it keeps or needs at a time in each memory, by role; empty when nothing but global memory."""

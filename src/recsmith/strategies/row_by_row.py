@@ -1,5 +1,6 @@
 """GM and L1: each row is fetched when its id comes up, from global memory or from core-local memory, where the rows
-were preloaded and stay ([ASYM] section 3, papers.md A3).
+were preloaded and stay ([ASYM] section 3, papers.md A3). A few neighbouring cores that read each other's memory may
+keep a shard together (ours).
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ class _RowByRow:
 
     name: str
     source: Role
+    together = 1
 
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """One random row read per look-up."""
-        return row_a_lookup(self.source, op, table, shard, samples, access, kept=self.source == "local")
+        kept_bytes = self.resident(table, shard).get("local", 0)
+        return row_a_lookup(self.source, op, table, shard, samples, access, kept_bytes=kept_bytes)
+
+    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
+        """What is kept where."""
+        raise NotImplementedError
 
     def dataflow(
         self,
@@ -59,3 +66,35 @@ class Local(_RowByRow):
     def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
         """The whole shard is kept in local memory."""
         return {"local": shard_bytes(table, shard)}
+
+
+class _Together(_RowByRow):
+    """L1 for a group of cores: each keeps every `together`-th row, and reads the others from its neighbours."""
+
+    source: Role = "group"
+
+    def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
+        """A core's part of the rows in local memory, which is a part of the group's."""
+        part = -(-shard.rows // self.together) * table.format.stride_bytes(table.dim)
+        return {"local": part, "group": shard_bytes(table, shard)}
+
+
+class LocalOfTwo(_Together):
+    """L1 for two neighbouring cores."""
+
+    name = "l1x2"
+    together = 2
+
+
+class LocalOfFour(_Together):
+    """L1 for four neighbouring cores."""
+
+    name = "l1x4"
+    together = 4
+
+
+class LocalOfEight(_Together):
+    """L1 for eight neighbouring cores."""
+
+    name = "l1x8"
+    together = 8

@@ -35,19 +35,19 @@ def row_a_lookup(
     access: Access,
     *,
     streams: tuple[Stream, ...] = (),
-    kept: bool = False,
+    kept_bytes: float = 0.0,
 ) -> Work:
     """One random row read per look-up from what plays `source`, and the vectors written.
 
     Args:
         streams: what is read in order besides.
-        kept: whether the shard stays in local memory.
+        kept_bytes: of the shard that stay in the core's local memory.
     """
     count = lookups(table, shard, samples, access)
     return Work(
         requests=(rows_read(source, table, shard, count, access),),
         streams=streams,
-        kept_bytes=shard_bytes(table, shard) if kept else 0.0,
+        kept_bytes=kept_bytes,
         ids_bytes=ids_bytes(samples, access),
         written_bytes=written_bytes(op, table, samples, access),
         vectors=vectors(op, samples, access),

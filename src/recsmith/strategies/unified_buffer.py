@@ -24,12 +24,13 @@ class _UnifiedBuffer:
 
     name: str
     source: Role
+    together = 1
 
     def work(self, op: Gather, table: Table, shard: Shard, samples: float, access: Access) -> Work:
         """The whole shard streamed once, and one staged row read per look-up."""
         streams = (Stream(self.source, shard_bytes(table, shard)),)
-        kept = self.source == "local"
-        return row_a_lookup("staging", op, table, shard, samples, access, streams=streams, kept=kept)
+        kept_bytes = shard_bytes(table, shard) if self.source == "local" else 0
+        return row_a_lookup("staging", op, table, shard, samples, access, streams=streams, kept_bytes=kept_bytes)
 
     def dataflow(
         self,

@@ -20,6 +20,9 @@ STRATEGY_TEXT = {
     "gm": "gm: row by row from memory",
     "l1": "l1: kept in the owner's private cache",
     "gm_ub": "gm_ub: streamed in chunks",
+    "l1x2": "l1x2: kept by two cores together",
+    "l1x4": "l1x4: kept by four cores together",
+    "l1x8": "l1x8: kept by eight cores together",
     "l1_ub": "l1_ub: kept next to the registers",
 }
 _SCRIPT = """

@@ -61,14 +61,17 @@ def measure(
             f"'{platform.machine}' was asked for, and this is '{gpu.name}'",
             "Measure on that machine; its profile can then be used here.",
         )
-    steps = _Steps(Probes(gpu, len(platform.cores), sizes), footprints or Footprints(), budget_s, progress)
+    together = tuple(size for size in (2, 4, 8) if platform.groups(size) and gpu.attribute("clusters"))
+    probes = Probes(gpu, len(platform.cores), sizes)
+    steps = _Steps(probes, footprints or Footprints(), budget_s, progress, max(together, default=0))
     curves = steps.curves(tuple(row_bytes))
-    overheads, bus = steps.overheads(platform.overheads), steps.bus()
+    overheads, bus, clusters = steps.overheads(platform.overheads), steps.bus(), steps.clusters(together)
     memories = tuple(replace(m, curves=merged(m, curves, len(platform.cores))) for m in platform.memories)
     return replace(
         platform,
         memories=memories,
         overheads=overheads,
+        capabilities=(*(c for c in platform.capabilities if not c.startswith("clusters:")), *clusters),
         source="measured",
         command=command,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -99,8 +102,10 @@ def merged(memory: Memory, measured: Mapping[str, Sequence[Curve]], sms: int) ->
 class _Steps:
     """All measurements, as long as there is time."""
 
-    def __init__(self, probes: Probes, footprints: Footprints, budget_s: float, progress: Progress | None) -> None:
-        self._probes, self._footprints = probes, footprints
+    def __init__(
+        self, probes: Probes, footprints: Footprints, budget_s: float, progress: Progress | None, together: int
+    ) -> None:
+        self._probes, self._footprints, self._together = probes, footprints, together
         self._end = time.monotonic() + budget_s
         self._progress = progress
         self._written_s = 0.0
@@ -109,6 +114,7 @@ class _Steps:
     def curves(self, row_bytes: tuple[int, ...]) -> dict[str, list[Curve]]:
         """Level to what was measured of it; sizes in an order in which an early end leaves most."""
         found: dict[str, list[Curve]] = {"hbm": [], "l2": [], "l1": [], "shared": []}
+        found |= {"cluster": []} if self._together else {}
         for level, nbytes in self._footprints.written.items():
             seconds = self._probes.write_byte_s(nbytes)
             self._written_s = max(self._written_s, seconds)
@@ -133,14 +139,20 @@ class _Steps:
         trips = max(self._probes.one_row_s() - node, 0.0)
         return Overheads(trips, self._probes.segment_s(), node, self._probes.launch_s())
 
+    def clusters(self, sizes: Sequence[int]) -> tuple[str, ...]:
+        """How many clusters of each size run at once, as capabilities."""
+        kept = self._footprints.shared
+        return tuple(f"clusters:{size}x{self._probes.clusters(kept, size)}" for size in sizes)
+
     def bus(self) -> tuple[str, ...]:
         """What a copy across the bus reaches."""
         up, back = self._probes.bus_bytes_per_s()
         return (f"Pinned memory to the GPU {up / 1e9:.1f} GB/s, back {back / 1e9:.1f} GB/s.",)
 
     def _rows(self, level: str, size: int) -> list[Curve]:
-        if level == "shared":
-            seconds = self._probes.owned_row_s(size, self._footprints.shared)
+        if level in ("shared", "cluster"):
+            together = self._together if level == "cluster" else 1
+            seconds = self._probes.owned_row_s(size, self._footprints.shared, together)
             return [Curve("gather", size, 0, "huge", seconds), Curve("copy", size, 0, "huge", seconds)]
         footprint = getattr(self._footprints, level)
         gather = self._probes.random_row_s(size, footprint, _BAG)

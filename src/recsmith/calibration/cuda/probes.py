@@ -68,11 +68,25 @@ class Probes:
             launches = [lookup([vectors], ids, "fp16") for ids in sets]
             return self._graph_s(launches) / len(launches) * self._sms / (samples * bag)
 
-    def owned_row_s(self, row_bytes: int, kept_bytes: int) -> float:
-        """The same for rows in shared memory: the slope between few and many look-ups."""
-        few, many = (self._owned_s(row_bytes, kept_bytes, part) for part in (4, 1))
+    def owned_row_s(self, row_bytes: int, kept_bytes: int, together: int = 1) -> float:
+        """The same for rows in shared memory: the slope between few and many look-ups.
+
+        Args:
+            kept_bytes: by each multiprocessor.
+            together: multiprocessors of a cluster, all of whose rows are read by each.
+        """
+        few, many = (self._owned_s(row_bytes, kept_bytes, part, together) for part in (4, 1))
         looked = self._sizes.rows - self._sizes.rows // 4
-        return max(many - few, 0.0) * self._sms / looked
+        return max(many - few, 0.0) * (self._sms // together * together) / looked
+
+    def clusters(self, kept_bytes: int, together: int) -> int:
+        """How many clusters of so many blocks run at once, each of which keeps `kept_bytes`."""
+        row_bytes = 64
+        rows = kept_bytes // row_bytes * together
+        with _Room(self._device) as room:
+            segments = [[Segment(0, at, at + 1, rows, together)] for at in range(together)]
+            launch = self._resident(room, row_bytes, rows, together, segments)
+            return self._device.function(launch.program).clusters(launch)
 
     def segment_s(self) -> float:
         """Seconds of one more segment of a few samples on a multiprocessor."""
@@ -129,12 +143,13 @@ class Probes:
     def _ids(self, rows: int, count: int) -> np.ndarray:
         return self._random.integers(0, rows, count, dtype=np.int32)
 
-    def _owned_s(self, row_bytes: int, kept_bytes: int, part: int) -> float:
-        """Every multiprocessor keeps the table and looks up its part of the samples."""
-        samples = max(self._sms, self._sizes.rows // part // _BAG)
-        edges = [samples * at // self._sms for at in range(self._sms + 1)]
-        rows = kept_bytes // row_bytes
-        segments = [[Segment(0, edges[at], edges[at + 1], rows)] for at in range(self._sms)]
+    def _owned_s(self, row_bytes: int, kept_bytes: int, part: int, together: int) -> float:
+        """Every multiprocessor, or every whole cluster, keeps the table and looks up its part of the samples."""
+        blocks = self._sms // together * together
+        samples = max(blocks, self._sizes.rows // part // _BAG)
+        edges = [samples * at // blocks for at in range(blocks + 1)]
+        rows = kept_bytes // row_bytes * together
+        segments = [[Segment(0, edges[at], edges[at + 1], rows, together)] for at in range(blocks)]
         return self._resident_s(row_bytes, rows, samples, segments)
 
     def _segments_s(self, row_bytes: int, count: int, each: int) -> float:
@@ -147,14 +162,19 @@ class Probes:
 
     def _resident_s(self, row_bytes: int, rows: int, samples: int, segments: Sequence[Sequence[Segment]]) -> float:
         with _Room(self._device) as room:
-            table = StoredRows(room.take(rows * row_bytes), rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
-            offsets = room.put(np.arange(0, samples * _BAG + 1, _BAG, dtype=np.int32))
-            values = room.put(self._ids(rows, samples * _BAG))
-            ids = Ids(values, samples, "int32", offsets, "int32", length=samples * _BAG)
-            vectors = [Vectors(table, 0, room.take(samples * row_bytes), row_bytes, bag=float(_BAG))]
-            owned = owners(vectors, segments)
-            words = room.put(np.frombuffer(owned.words, np.uint8))
-            return self._graph_s([resident(vectors, ids, owned, words, "fp16")])
+            return self._graph_s([self._resident(room, row_bytes, rows, samples, segments)])
+
+    def _resident(
+        self, room: _Room, row_bytes: int, rows: int, samples: int, segments: Sequence[Sequence[Segment]]
+    ) -> Launch:
+        table = StoredRows(room.take(rows * row_bytes), rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
+        offsets = room.put(np.arange(0, samples * _BAG + 1, _BAG, dtype=np.int32))
+        values = room.put(self._ids(rows, samples * _BAG))
+        ids = Ids(values, samples, "int32", offsets, "int32", length=samples * _BAG)
+        vectors = [Vectors(table, 0, room.take(samples * row_bytes), row_bytes, bag=float(_BAG))]
+        owned = owners(vectors, segments)
+        words = room.put(np.frombuffer(owned.words, np.uint8))
+        return resident(vectors, ids, owned, words, "fp16")
 
     def _graph_s(self, launches: Sequence[Launch]) -> float:
         """Seconds of all launches once, as a graph."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.kernels.cuda import KEPT_BY
 from recsmith.kernels.cuda.device import Device
 from recsmith.representations import served
 from recsmith.spec import (
@@ -76,6 +77,7 @@ def compile(
     check_origin(plan, problem, allow_foreign=allow_foreign)
     check_coverage(plan, problem)
     gpu = device or Device()
+    _check_clusters(plan, gpu)
     if isa not in ("auto", gpu.architecture):
         raise UnavailableError("compile", f"isa '{isa}' was asked for; this GPU is {gpu.architecture}", "Use 'auto'.")
     computed = None
@@ -101,3 +103,14 @@ def compile(
         return DlrmOnGpu(seen, layers, gpu, side, precision), side
 
     return CudaExecutable(model, plan, gpu, tables, lookups, dense, computed)
+
+
+def _check_clusters(plan: Plan, gpu: Device) -> None:
+    placements = [p for bucket in plan.buckets for stage in bucket.stages for p in stage.placements]
+    together = {p.strategy for p in placements if KEPT_BY.get(p.strategy, 1) > 1}
+    if together and not gpu.attribute("clusters"):
+        raise UnavailableError(
+            "compile",
+            f"strategy '{sorted(together)[0]}' needs clusters, which this GPU ({gpu.architecture}) does not have",
+            "Plan without it: recsmith plan --strategies gm,l1,gm_ub.",
+        )

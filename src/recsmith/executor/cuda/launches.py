@@ -3,6 +3,7 @@
 Where a table lies in global memory, whichever multiprocessors the hardware picks can serve it: all such placements of a
 stage are one launch, which shares the work out evenly, and the cores that a plan names for them bind nothing. They bind
 as soon as a stage keeps tables in shared memory: one block then runs on each multiprocessor and serves what is its own.
+Where several keep a table together, blocks are numbered as the plan's cores, and as many in a row are a cluster.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from recsmith.kernels.cuda import FLOWS, KEPT_BY
 from recsmith.kernels.cuda.call import ELEMENT_BYTES, Ids, OutputType, StoredRows, Vectors
 from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.interaction import interact
@@ -111,7 +113,7 @@ class Lookups:
             if placement.feature not in unpooled or placement.feature in output.sequences:
                 by_feature[placement.feature].append(placement)
         kind = {feature: self._flow(placements) for feature, placements in by_feature.items()}
-        kept = [feature for feature, flow in kind.items() if flow == "l1"]
+        kept = [feature for feature, flow in kind.items() if flow in KEPT_BY]
         streams = [feature for feature, flow in kind.items() if flow == "gm_ub"]
         rows = [feature for feature in kind if kind[feature] == "gm" and (not kept or feature in unpooled)]
         made = []
@@ -131,22 +133,23 @@ class Lookups:
         vectors = self.vectors(features, output)
         segments: list[list[Segment]] = [[] for _ in self.cores]
         for at, feature in enumerate(features):
-            kept, shares = self._shares(served[feature])
-            for core, samples in shares:
-                span = samples.samples(ids.batch)
-                if len(span):
-                    segments[self.cores[core]].append(Segment(at, span.start, span.stop, kept))
+            kept, together, shares = self._shares(served[feature])
+            for first in range(0, len(shares), together):
+                group = shares[first : first + together]
+                spans = {self.cores[core]: samples.samples(ids.batch) for core, samples in group}
+                for block, span in spans.items() if any(map(len, spans.values())) else ():
+                    segments[block].append(Segment(at, span.start, span.stop, kept, together))
         owned = owners(vectors, segments)
         return resident(vectors, ids, owned, put(owned.words), output.dtype)
 
-    def _shares(self, placements: Sequence[Placement]) -> tuple[int, list[tuple[str, Interval]]]:
-        """Rows kept in shared memory, and which core serves which samples.
+    def _shares(self, placements: Sequence[Placement]) -> tuple[int, int, list[tuple[str, Interval]]]:
+        """Rows kept in shared memory, by how many cores together, and which core serves which samples.
 
         Raises:
             UnavailableError: rows are cut in another way than into hot ones, kept, and the others.
         """
         whole = self.tables[placements[0].shard.table].rows
-        hot = [p for p in placements if p.strategy == "l1"]
+        hot = [p for p in placements if p.strategy in KEPT_BY]
         rest = {(p.cores, p.samples): p.shard for p in placements if p.strategy == "gm"}
         for placement in hot:
             shard = placement.shard
@@ -165,20 +168,41 @@ class Lookups:
                 f"feature '{hot[0].feature}' keeps rows in shared memory for a part of the samples only",
                 "Serve all samples alike.",
             )
-        kept = max((p.shard.stop for p in hot), default=0)
+        kept, together = max((p.shard.stop for p in hot), default=0), self._together(hot)
         # Shards in global memory are one: whoever is named first for some samples reads all of the table.
         first = hot or list({p.samples: p for p in reversed(placements)}.values())
-        return kept, [pair for p in first for pair in zip(p.cores, p.samples.split(len(p.cores)), strict=True)]
+        parts = [pair for p in first for pair in zip(p.cores, p.samples.split(len(p.cores)), strict=True)]
+        return kept, together, parts
+
+    def _together(self, hot: Sequence[Placement]) -> int:
+        """How many cores keep what `hot` says together.
+
+        Raises:
+            UnavailableError: different numbers, or cores that are no neighbours.
+        """
+        sizes = {KEPT_BY[placement.strategy] for placement in hot} or {1}
+        together = max(sizes)
+        numbers = [[self.cores[core] for core in placement.cores] for placement in hot]
+        groups = [own[at : at + together] for own in numbers for at in range(0, len(own), together)]
+        able = [list(range(first, first + together)) for first in range(0, len(self.cores), together)]
+        whole = all(own in able for own in groups)
+        if len(sizes) > 1 or not whole:
+            raise UnavailableError(
+                "compile",
+                f"feature '{hot[0].feature}' is kept by cores that are not groups of {together} neighbours",
+                "Name cores as the platform numbers them, whole groups one after the other.",
+            )
+        return together
 
     def _flow(self, placements: Sequence[Placement]) -> str:
-        """What serves a feature: `l1` when some of its rows are kept.
+        """What serves a feature: one of `KEPT_BY` when some of its rows are kept.
 
         Raises:
             UnavailableError: a strategy has no CUDA kernel, or not for this feature.
         """
         names = {placement.strategy for placement in placements}
         feature = next(f for f in self.model.features if f.name == placements[0].feature)
-        unknown = sorted(names - {"gm", "l1", "gm_ub"})
+        unknown = sorted(names - set(FLOWS))
         only_gm = feature.pooling == "none" or feature.table in self.live or self.tables[feature.table].cut
         if unknown or (names != {"gm"} and only_gm) or ("gm_ub" in names and len(names) > 1):
             flow = unknown[0] if unknown else sorted(names - {"gm"})[0]
@@ -187,7 +211,7 @@ class Lookups:
                 f"feature '{feature.name}' asks for strategy '{flow}', which has no CUDA kernel for it",
                 "Allow strategy 'gm' (recsmith plan --strategies gm).",
             )
-        return next((flow for flow in ("l1", "gm_ub") if flow in names), "gm")
+        return next((flow for flow in (*KEPT_BY, "gm_ub") if flow in names), "gm")
 
     def _vectors(self, feature: Feature, number: int, output: Output) -> Vectors:
         rows = self.tables[feature.table]

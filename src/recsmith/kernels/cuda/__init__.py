@@ -5,7 +5,8 @@ A launch is plain data, made by one function a kernel, and run by a `Device` (or
 - `lookup.lookup`: all features in one launch, whatever mixture of row formats, dims, poolings and bag lengths;
   concatenation too;
 - `interaction.interact`: look-up and dot interaction in one; vectors never go to memory;
-- `resident.resident`: tables, or their hot rows, in the shared memory of the multiprocessors that own them;
+- `resident.resident`: tables, or some of their rows, in the shared memory of the multiprocessors that own them, one or
+  a cluster of them;
 - `streamed.streamed`: tables read in chunks through shared memory;
 - `distinct.distinct`: the different ids of computed tables, each noted once;
 - `hashed.decode`: rows of deep hash embeddings, all features in one launch.
@@ -13,7 +14,9 @@ A launch is plain data, made by one function a kernel, and run by a `Device` (or
 
 from __future__ import annotations
 
-FLOWS = ("gm", "l1", "gm_ub")
+KEPT_BY = {"l1": 1, "l1x2": 2, "l1x4": 4, "l1x8": 8}
+"""Data flows that keep rows in shared memory, and how many multiprocessors keep them together."""
+FLOWS = ("gm", *KEPT_BY, "gm_ub")
 
 
 class CudaKernels:
