@@ -20,7 +20,13 @@ def device() -> Device:
     return Device()
 
 
-EMULATED = ("test_emulator.py", "test_bench_gpu.py", "test_bench_gpu_model.py", "test_bench_gpu_dhe.py")
+EMULATED = (
+    "test_emulator.py",
+    "test_wgmma_emulated.py",
+    "test_bench_gpu.py",
+    "test_bench_gpu_model.py",
+    "test_bench_gpu_dhe.py",
+)
 
 
 class Counting(TorchGpu):

@@ -120,6 +120,8 @@ LOAD_WIDE(load_cluster_raw, asm volatile, "shared::cluster", "r", LOW_WORD)
 #undef LOW_WORD
 
 #define SHARED_ADDRESS(at) ((u32)__cvta_generic_to_shared(at))
+// Where shared memory lies in its own window, which descriptors name.
+DEVICE u32 window_address(const void* at) { return SHARED_ADDRESS(at); }
 
 DEVICE Raw<16> load_shared_raw(Raw<16> x, const void* at, bool wanted) {
   asm volatile("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;"

@@ -2,58 +2,10 @@
 //   for each chunk of hashes: codes of all rows into shared memory, made on the spot; the first layer's weights for them beside;
 //   codes times weights on tensor cores (float32: on plain ones), sums in registers; activation; what comes out is the next
 //   layer's input, in shared memory
-#include "device.cuh"
-#include "format.cuh"
-
-enum Activation : int { none = 0, relu = 1, sigmoid = 2, mish = 3 };
-enum Transform : int { uniform = 0, gaussian = 1 };
-
-struct Hashed {
-  struct Feature {
-    const INDEX* ids;
-    const u8* parameters;  // as `packed_decoder` lays them out
-    u8* out;
-    i64 out_stride, count;
-    u32 prime, buckets, by_buckets;  // 2^32 / buckets
-    i32 first_block;
-    const i32* counted;  // how many ids there are, if that is known only on the GPU: at most `count`
-    const i32* numbers;  // of the rows to write, where they are not in the ids' order
-  };
-  Feature feature[FEATURES];
-};
+#include "decoder.cuh"
 
 constexpr int warps = THREADS / 32, warps_down = ROWS / 32, warps_across = warps / warps_down;
-// Codes, weights and hidden vectors are multiplied as OPERAND, a chunk of 64 bytes of a row at a time.
-constexpr int tf32 = 5, element_bytes = OPERAND == fp32 || OPERAND == tf32 ? 4 : 2;
-constexpr int chunk = 64 / element_bytes, chunk_stride = 64 + 16;
-using Out = Output<OUTPUT, OUTPUT_PIECE>;
-
-DEVICE constexpr int up_to(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
-
-// Layer i: widths[i] inputs, widths[i + 1] outputs; its weights [out, in up to whole chunks] and biases [out up to 4] lie at offsets[i].
-DEVICE constexpr int width(int at) {
-  constexpr int widths[] = {WIDTHS};
-  return widths[at];
-}
-DEVICE constexpr int activation(int layer) {
-  constexpr int activations[] = {ACTIVATIONS};
-  return activations[layer];
-}
-// The hash parameters a, a 2^32 / prime, b come first, each [k up to whole chunks].
-DEVICE constexpr i64 weights_at(int layer) {
-  i64 at = 3 * 4 * (i64)up_to(width(0), chunk);
-  for (int i = 0; i < layer; ++i) at += element_bytes * (i64)width(i + 1) * up_to(width(i), chunk) + 4 * up_to(width(i + 1), 4);
-  return at;
-}
-DEVICE constexpr i64 biases_at(int layer) { return weights_at(layer) + element_bytes * (i64)width(layer + 1) * up_to(width(layer), chunk); }
-// After the last layer: scale and shift of the batch norm.
-DEVICE constexpr i64 norm_at() { return weights_at(LAYERS); }
-
-DEVICE constexpr int widest_hidden() {
-  int most = 0;
-  for (int i = 1; i < LAYERS; ++i) most = width(i) > most ? width(i) : most;
-  return most;
-}
+constexpr int chunk_stride = 64 + 16;
 DEVICE constexpr int columns_of(int layer) { return up_to(width(layer + 1), warps_across * 16); }
 DEVICE constexpr int widest() {
   int most = 0;
@@ -67,56 +19,13 @@ constexpr int vector_stride = (up_to(widest_hidden(), chunk) * element_bytes / 1
 constexpr int codes_at = ROWS * 4 * (1 + SCATTERED), weights_in_shared = codes_at + code_bytes, vectors_at = weights_in_shared + 2 * weight_bytes;
 static_assert(vectors_at + (LAYERS > 1 ? 2 : 0) * vector_bytes == SHARED_BYTES, "the host has another idea of the shared memory");
 
-// Two neighbouring operands, rounded, to shared memory.
-DEVICE void put_pair(u8* at, float low, float high) {
-  if constexpr (OPERAND == fp32) store_shared_raw(at, Raw<8>{{as_word(low), as_word(high)}});
-  else if constexpr (OPERAND == tf32) store_shared_raw(at, Raw<8>{{to_tf32(low), to_tf32(high)}});
-  else store_shared_raw(at, Raw<4>{{OPERAND == fp16 ? to_halves(low, high) : to_bfloats(low, high)}});
-}
-DEVICE float load_float(const u8* at) { return as_float(load_near<4>(at, true).word[0]); }
-
-// ((a x + b) mod prime) mod buckets for x < prime < 2^31, all in 32 bits: a x - (a' x / 2^32) prime lies below 2 prime when
-// a' is a 2^32 / prime, rounded down (Shoup's multiplication).
-DEVICE u32 hash(const Hashed::Feature& feature, u32 x, u32 a, u32 by_prime, u32 b) {
-  u32 h = a * x - high_product(by_prime, x) * feature.prime;
-  h = h >= feature.prime ? h - feature.prime : h;
-  h += b;
-  h = h >= feature.prime ? h - feature.prime : h;
-  h -= high_product(h, feature.by_buckets) * feature.buckets;
-  return h >= feature.buckets ? h - feature.buckets : h;
-}
-
-// Codes of two neighbouring hashes. Logarithms of what is near 1 are taken of the distance from it.
-DEVICE void put_codes(u8* at, const Hashed::Feature& feature, u32 h, u32 g) {
-  if constexpr (TRANSFORM == uniform) {
-    const float step = 2.0f / (float)(feature.buckets - 1);
-    return put_pair(at, multiply_add((float)h, step, -1.0f), multiply_add((float)g, step, -1.0f));
-  }
-  const float by = 1.0f / (float)feature.buckets;
-  const u32 rest = feature.buckets - 1 - h;
-  const float natural = rest < feature.buckets / 2 ? logarithm_1p(-(float)rest * by) : logarithm((float)(h + 1) * by);
-  const float radius = square_root(-2.0f * natural), angle = 2.0f * (float)(g + 1) * by;
-  put_pair(at, radius * cosine_pi(angle), radius * sine_pi(angle));
-}
-
-DEVICE float activate(int kind, float x) {
-  if (kind == relu) return x > 0.0f ? x : 0.0f;
-  if (kind == sigmoid) return 1.0f / (1.0f + exponential(-x));
-  if (kind == mish) return x > 20.0f ? x : x * hyperbolic_tangent(logarithm_1p(exponential(x)));
-  return x;
-}
-
 // Codes [from, from + chunk) of all rows of the block: a thread keeps to two hashes.
 DEVICE void make_codes(const Hashed::Feature& feature, int from) {
   const int pair = thread_index() % (chunk / 2);
-  const u8* const parameters = feature.parameters + (from + 2 * pair) * 4;
-  constexpr int each = up_to(width(0), chunk) * 4;
-  const Raw<8> a = load_near<8>(parameters, true), by_prime = load_near<8>(parameters + each, true),
-               b = load_near<8>(parameters + 2 * each, true);
+  const TwoHashes hashes(feature, from + 2 * pair);
   for (int row = thread_index() / (chunk / 2); row < ROWS; row += THREADS / (chunk / 2)) {
     const u32 x = load_shared<4>(shared_memory() + row * 4, true).word[0];
-    const u32 h = hash(feature, x, a.word[0], by_prime.word[0], b.word[0]), g = hash(feature, x, a.word[1], by_prime.word[1], b.word[1]);
-    put_codes(shared_memory() + codes_at + row * chunk_stride + pair * 2 * element_bytes, feature, h, g);
+    put_codes(shared_memory() + codes_at + row * chunk_stride + pair * 2 * element_bytes, feature, hashes, x);
   }
 }
 
@@ -197,11 +106,11 @@ DEVICE void multiply_exactly(float (&c)[2][Tiles][4], const u8* left, int left_s
   }
 }
 
-// Layer by layer; `first` is the first of the block's rows.
 template <int Layer>
-DEVICE void run_layers(const Hashed::Feature& feature, i64 first, i64 count) {
+DEVICE void run_layers(const Share& share) {
   constexpr int in = up_to(width(Layer), chunk), out = width(Layer + 1), own = columns_of(Layer) / warps_across, tiles = own / 8;
   constexpr bool last = Layer + 1 == LAYERS;
+  const Hashed::Feature& feature = share.feature;
   const int lane = thread_index() % 32, warp = thread_index() / 32;
   const int row = warp % warps_down * 32, column = warp / warps_down * own;
   u8* const inputs = shared_memory() + vectors_at + (Layer + 1) % 2 * vector_bytes;
@@ -227,27 +136,16 @@ DEVICE void run_layers(const Hashed::Feature& feature, i64 first, i64 count) {
     UNROLL
     for (int n = 0; n < tiles; ++n) {
       const int j = column + n * 8 + lane % 4 * 2;
-      float bias[2], x[2];
-      UNROLL
-      for (int i = 0; i < 2; ++i) bias[i] = j + i < out ? load_float(feature.parameters + biases_at(Layer) + (j + i) * 4) : 0.0f;
+      float bias[2];
+      load_biases<Layer>(bias, feature, j);
       UNROLL
       for (int half = 0; half < 2; ++half) {
         const int r = row + m * 16 + half * 8 + lane / 4;
-        UNROLL
-        for (int i = 0; i < 2; ++i) {
-          x[i] = j + i < out ? activate(activation(Layer), c[m][n][half * 2 + i] + bias[i]) : 0.0f;
-          if (last && BATCH_NORM && j + i < out) {
-            const u8* const norm = feature.parameters + norm_at() + (j + i) * 4;
-            x[i] = multiply_add(x[i], load_float(norm), load_float(norm + up_to(out, 4) * 4));
-          }
-        }
+        float x[2] = {c[m][n][half * 2], c[m][n][half * 2 + 1]};
+        finish<Layer>(x, feature, j, bias);
         // What lies behind a layer's outputs is zero up to the next layer's last input.
-        if constexpr (!last) {
-          if (j < up_to(out, chunk)) put_pair(outputs + r * vector_stride + j * element_bytes, x[0], x[1]);
-        } else if (first + r < count && j < out) {
-          const i64 number = SCATTERED ? (i64)load_shared<4>(shared_memory() + (ROWS + r) * 4, true).word[0] : first + r;
-          Out::template put<out, 2>(feature.out + number * feature.out_stride, j, x);
-        }
+        if constexpr (last) share.write(shared_memory(), r, j, x);
+        else if (j < up_to(out, chunk)) put_pair(outputs + r * vector_stride + j * element_bytes, x[0], x[1]);
       }
     }
   }
@@ -259,22 +157,13 @@ DEVICE void run_layers(const Hashed::Feature& feature, i64 first, i64 count) {
     }
   }
   sync_block();
-  if constexpr (!last) run_layers<Layer + 1>(feature, first, count);
+  if constexpr (!last) run_layers<Layer + 1>(share);
 }
 
 KERNEL(hashed, Hashed, THREADS, MIN_BLOCKS) {
-  int at = 0;
-  for (int i = 1; i < FEATURES; ++i) at += call.feature[i].first_block <= (i32)block_index() ? 1 : 0;
-  const Hashed::Feature& feature = call.feature[at];
-  const i64 first = (i64)((i32)block_index() - feature.first_block) * ROWS;
-  const i64 count = feature.counted == nullptr ? feature.count : (i64)load_near<4>(feature.counted, true).word[0];
-  if (first >= count) return;
-  for (int row = thread_index(); row < ROWS; row += THREADS) {
-    const bool wanted = first + row < count;
-    const i64 id = load_index(feature.ids + first + row, wanted);
-    store_shared_raw(shared_memory() + row * 4, Raw<4>{{(u32)((u64)id % feature.prime)}});
-    if (SCATTERED) store_shared_raw(shared_memory() + (ROWS + row) * 4, load_near<4>(feature.numbers + first + row, wanted));
-  }
+  const Share share(call);
+  if (share.first >= share.count) return;
+  share.read_ids(shared_memory());
   sync_block();
-  run_layers<0>(feature, first, count);
+  run_layers<0>(share);
 }

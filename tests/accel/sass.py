@@ -18,6 +18,8 @@ NAMES = {
     0x87: "STL",
     0x3B: "LDSM",
     0x3C: "HMMA",
+    0xF0: "HGMMA",
+    0xC5: "WARPGROUP",
     0x47: "BRA",
     0x4D: "EXIT",
     0x21: "FADD",
@@ -25,7 +27,20 @@ NAMES = {
     0x20: "FMUL",
 }
 # The same lowest byte with other bits above is another instruction.
-FORMS = {"LD": (9,), "STG": (3, 9), "STL": (3, 9), "LDL": (3, 9), "LDSM": (8,), "HMMA": (2,), "BRA": (9,), "EXIT": (9,)}
+FORMS = {
+    "LD": (9,),
+    "STG": (3, 9),
+    "STL": (3, 9),
+    "LDL": (3, 9),
+    "LDSM": (8,),
+    "HMMA": (2,),
+    "HGMMA": (9,),
+    "WARPGROUP": (9,),
+    "BRA": (9,),
+    "EXIT": (9,),
+}
+# What keeps instructions before and after it apart.
+ENDS = {"FADD", "FFMA", "FMUL", "STG", "STS", "BRA", "EXIT", "STL", "LDL", "WARPGROUP"}
 WIDE = {"LD", "LDG", "STG", "LDS", "STS"}
 BITS = {4: 32, 5: 64, 6: 128}
 _REGISTERS = 0x2F
@@ -57,7 +72,7 @@ class Code:
             if one == name:
                 run += 1
                 most = max(most, run)
-            elif one.split(".")[0] in ("FADD", "FFMA", "FMUL", "STG", "STS", "BRA", "EXIT", "STL", "LDL"):
+            elif one.split(".")[0] in ENDS:
                 run = 0
         return most
 

@@ -30,7 +30,7 @@ def parameters_of(dhe, dim, seed=0):
     return found
 
 
-def run(dhe, dim, ids_of_each, *, operand="fp16", output="fp32", index="int64", rows=0, on=None):
+def run(dhe, dim, ids_of_each, *, operand="fp16", output="fp32", index="int64", rows=0, products="mma", on=None):
     """The rows of each feature; feature i has the parameters of seed i."""
     gpu, kept, features = on or device(), [], []
     element = np.dtype(ELEMENT[output]).itemsize
@@ -45,7 +45,7 @@ def run(dhe, dim, ids_of_each, *, operand="fp16", output="fp32", index="int64", 
         features.append(
             HashedRows(put(ids.astype(index)), len(ids), put(packed), out, dim * element, dhe.prime, dhe.buckets)
         )
-    gpu.run(decode(dhe, dim, features, operand=operand, output=output, index=index, rows=rows))
+    gpu.run(decode(dhe, dim, features, operand=operand, output=output, index=index, rows=rows, products=products))
     found = [gpu.fetch(one.out, (one.count, dim), ELEMENT[output]) for one in features]
     return [decoded(one, output) for one in found]
 
@@ -90,16 +90,18 @@ def near(found, wanted, operand):
     assert np.median(error) < 0.02 * step if error.size else True
 
 
-@pytest.mark.parametrize("operand", ["fp32", "tf32", "fp16", "bf16"])
+CHANGES = (
+    {},
+    {"hidden": ()},
+    {"hidden": (40, 24), "hidden_activation": "mish", "last_activation": "sigmoid"},
+    {"transform": "gaussian", "batch_norm": True},
+    {"buckets": 200, "last_activation": "mish"},
+)
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"hidden": ()},
-        {"hidden": (40, 24), "hidden_activation": "mish", "last_activation": "sigmoid"},
-        {"transform": "gaussian", "batch_norm": True},
-        {"buckets": 200, "last_activation": "mish"},
-    ],
+    ("changes", "operand"),
+    [(changes, operand) for operand in ("fp32", "fp16", "bf16") for changes in CHANGES] + [(CHANGES[2], "tf32")],
     ids=str,
 )
 def test_rows_are_those_of_the_reference(changes, operand):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sass
+from test_emulator import plant
 
 from recsmith.kernels.cuda import nvrtc
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors, best_offset, best_stride
@@ -71,13 +72,13 @@ def clustered(dtype, ids, bag, *, shift=0):
     )
 
 
-def decoder(*widths, numbers=0, operand="bf16"):
+def decoder(*widths, numbers=0, operand="bf16", products="mma"):
     dhe = Dhe(k=widths[0], prime=10_000_019, hidden=widths[1:-1])
     rows = [
         HashedRows(1 << 20, 2048, 1 << 21, (1 << 30) + at * 256, 26 * 256, dhe.prime, dhe.buckets, numbers, numbers)
         for at in range(26)
     ]
-    return decode(dhe, widths[-1], rows, operand=operand, output="fp16", index="int32")
+    return decode(dhe, widths[-1], rows, operand=operand, output="fp16", index="int32", products=products)
 
 
 def noting():
@@ -124,6 +125,13 @@ KERNELS = {
     "decoder fp32 1024-128-16": (lambda: decoder(1024, 128, 16, operand="fp32"), 168, ("LDS.128", 4)),
     "decoder fp32 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, operand="fp32"), 255, ("LDS.128", 4)),
     "decoder tf32 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, operand="tf32"), 255, ("LDSM", 8)),
+    "decoder wgmma 1024-128-16": (lambda: decoder(1024, 128, 16, products="wgmma"), 128, ("HGMMA", 4)),
+    "decoder wgmma 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, products="wgmma"), 255, ("HGMMA", 4)),
+    "decoder wgmma by number 2048-512-256-16": (
+        lambda: decoder(2048, 512, 256, 16, numbers=1 << 24, products="wgmma"),
+        255,
+        ("HGMMA", 4),
+    ),
     "different ids": (noting, 64, ("LDG.32", 1)),
     "streamed bags": (lambda: streamed(vectors("fp16", 64, bag=20), BAGS, "fp16"), 80, ("LDS.128", 4)),
 }
@@ -172,6 +180,21 @@ def test_too_few_registers_are_noticed():
     code = sass.read(machine_code(program, "sm_90", compiler()), program.entry)
     assert code.registers <= 32
     assert code.spills > 0 or code.together("LDG.128") < 8
+
+
+def test_products_that_wait_for_each_other_are_noticed(monkeypatch):
+    """Sums that are touched between them."""
+    launch = KERNELS["decoder wgmma 1024-128-16"][0]()
+    code = sass.read(machine_code(launch.program, "sm_90", compiler()), launch.program.entry)
+    assert code.count("HGMMA") == 8, "four of 16 columns for each layer"
+    plant(
+        monkeypatch,
+        "hashed_wgmma.cu",
+        "    for (int k = 0; k < 4; ++k)",
+        "    for (int k = 0; k < 4; ++k) c[0][0] += 1,",
+    )
+    code = sass.read(machine_code(launch.program, "sm_90", compiler()), launch.program.entry)
+    assert code.together("HGMMA") < 4 < code.count("HGMMA")
 
 
 def test_machine_code_is_kept(tmp_path, monkeypatch):

@@ -130,6 +130,16 @@ inline bool in_shared(const void* at, std::size_t nbytes) {
   return false;
 }
 
+// What is written is noted, so that products see only what was shown to them.
+inline void note_write(const void* at, std::size_t nbytes) {
+  emulated::Block& block = *emulated::state->now->block;
+  const std::ptrdiff_t offset = static_cast<const char*>(at) - block.shared.start;
+  if (offset < 0 || offset + nbytes > emulated::state->request.shared_bytes) return;  // another block's
+  for (std::size_t word = offset / 4; word <= (offset + nbytes - 1) / 4; ++word) {
+    block.written[word] = {++emulated::state->clock, emulated::state->now->index};
+  }
+}
+
 template <int Bytes>
 Raw<Bytes> load_near_raw(Raw<Bytes> x, const void* at, bool wanted) {
   std::memset(&x, 0, sizeof(x));
@@ -150,7 +160,7 @@ void store_raw(void* at, Raw<Bytes> x) {
 }
 template <int Bytes>
 void store_shared_raw(void* at, Raw<Bytes> x) {
-  if (in_shared(at, Bytes)) std::memcpy(at, &x, Bytes);
+  if (in_shared(at, Bytes)) std::memcpy(at, &x, Bytes), note_write(at, Bytes);
 }
 inline void least(u64* at, u64 x) {
   if (touchable("counted outside of memory", at, 8)) *at = std::min(*at, x);
@@ -186,6 +196,7 @@ void copy_async_wait() {
     for (const emulated::Pending& copy : copies.front()) {
       if (copy.wanted) std::memcpy(copy.to, copy.from, 16);
       else std::memset(copy.to, 0, 16);
+      note_write(copy.to, 16);
     }
   }
 }
@@ -265,4 +276,90 @@ Raw<Bytes> load_cluster_raw(Raw<Bytes> x, const void* at, bool wanted) {
     return x;
   }
   return emulated::fail("outside the cluster's shared memory", at, Bytes), x;
+}
+
+// Products of a warp group (wgmma): both matrices are read from shared memory as their descriptors say, when the product begins and
+// again when it is waited for, which must be the same. Shared memory begins where no more is promised than 128 aligned bytes.
+inline u32 window_address(const void* at) {
+  return 1024 + 128 + static_cast<u32>(static_cast<const char*>(at) - emulated::state->now->block->shared.start);
+}
+inline void show_to_products() { emulated::state->now->block->shown[emulated::state->now->index] = ++emulated::state->clock; }
+inline void begin_products() { emulated::state->now->gave_sums = true; }
+inline void mark_products() {
+  for (emulated::Product& product : emulated::state->now->products) product.marked = true;
+}
+
+// Where element [row, k] of a matrix lies whose rows are 16-bit numbers side by side: its first byte, the bytes between groups of
+// eight rows and, without a swizzle, between the two halves of 16 columns; which bits of the address are crossed.
+inline u32 window_of(u64 descriptor, u32 row, u32 k) {
+  const u32 start = (descriptor & 0x3FFF) << 4, halves = (descriptor >> 16 & 0x3FFF) << 4, groups = (descriptor >> 32 & 0x3FFF) << 4;
+  const u32 mode = static_cast<u32>(descriptor >> 62);
+  if (descriptor >> 49 & 7) emulated::fail("the base offset of a descriptor is not emulated", nullptr, 0);
+  if (mode == 0) return start + row / 8 * groups + k / 8 * halves + row % 8 * 16 + k % 8 * 2;
+  const u32 pitch = 256u >> mode, crossed = 8u / (1u << (mode - 1)) - 1;  // 128, 64 or 32 bytes; 7, 3 or 1
+  const u32 linear = start + row / 8 * groups + row % 8 * pitch + k * 2;
+  return linear ^ (linear >> 7 & crossed) << 4;
+}
+inline float operand_of(u64 descriptor, u32 row, u32 k) {
+  emulated::Block& block = *emulated::state->now->block;
+  const i64 offset = static_cast<i64>(window_of(descriptor, row, k)) - (1024 + 128);
+  const char* const at = block.shared.start + offset;
+  if (offset < 0 || offset + 2 > emulated::state->request.shared_bytes) {
+    emulated::fail("a product reads outside of shared memory", at, 2);
+    return NAN;
+  }
+  const emulated::Written& written = block.written[offset / 4];
+  if (written.at > block.shown[written.thread]) emulated::fail("a product reads what was not shown to it", at, 2);
+  u16 bits;
+  std::memcpy(&bits, at, 2);
+  return as_float(static_cast<u32>(bits) << 16);
+}
+
+// The sums of one thread: rows lane / 4 and lane / 4 + 8 of its warp's 16, two columns of every eight.
+inline std::vector<double> sums_of(u64 left, u64 right, u32 columns) {
+  const u32 first = emulated::state->now->index / 32 % 4 * 16 + emulated::lane() / 4;
+  std::vector<double> found;
+  float rows[2][16];
+  for (u32 k = 0; k < 16; ++k) rows[0][k] = operand_of(left, first, k), rows[1][k] = operand_of(left, first + 8, k);
+  for (u32 at = 0; at < columns / 2; ++at) {
+    const u32 column = at / 4 * 8 + emulated::lane() % 4 * 2 + at % 2;
+    double total = 0;
+    for (u32 k = 0; k < 16; ++k) total += static_cast<double>(rows[at / 2 % 2][k]) * operand_of(right, column, k);
+    found.push_back(total);
+  }
+  return found;
+}
+
+template <int N, int From, int Tiles>
+void multiply_group(float (&c)[Tiles][4], u64 left, u64 right, bool add) {
+  static_assert(N % 8 == 0 && N <= 256 && From * 8 + N <= Tiles * 8);
+  emulated::Thread& own = *emulated::state->now;
+  auto& named = own.block->named[own.index / 128];
+  if (own.multiplied == named.size()) named.emplace_back(left, right);
+  if (named[own.multiplied++] != std::make_pair(std::uint64_t{left}, std::uint64_t{right})) {
+    emulated::fail("threads of a warp group multiply different matrices", nullptr, 0);
+  }
+  if (!own.gave_sums) emulated::fail("a product begins before its sums were given over", nullptr, 0);
+  own.products.push_back({left, right, add, false, &c[From][0], sums_of(left, right, N)});
+}
+
+template <int Tiles>
+void wait_products(float (&)[Tiles][4]) {
+  emulated::Thread& own = *emulated::state->now;
+  own.gave_sums = false;
+  std::vector<emulated::Product> left;
+  for (emulated::Product& product : own.products) {
+    if (!product.marked) {
+      left.push_back(product);
+      continue;
+    }
+    const auto sums = sums_of(product.left, product.right, static_cast<u32>(product.early.size() * 2));
+    if (std::memcmp(sums.data(), product.early.data(), sums.size() * sizeof(double)) != 0) {
+      emulated::fail("what a product reads was written to meanwhile", nullptr, 0);
+    }
+    for (std::size_t at = 0; at < sums.size(); ++at) {
+      product.sums[at] = static_cast<float>((product.add ? product.sums[at] : 0.0) + sums[at]);
+    }
+  }
+  own.products = std::move(left);
 }

@@ -61,9 +61,16 @@ class Guarded {
   std::size_t mapped_;
 };
 
+// Who wrote a word of shared memory last, and when.
+struct Written {
+  std::uint64_t at = 0;
+  unsigned thread = 0;
+};
+
 struct Block {
   Block(unsigned index, unsigned rank, const Request& request)
-      : index(index), rank(rank), live(request.block), warps((request.block + 31) / 32), shared(request.shared_bytes + 1, 128) {
+      : index(index), rank(rank), live(request.block), warps((request.block + 31) / 32), shared(request.shared_bytes + 1, 128),
+        written(request.shared_bytes / 4 + 1), shown(request.block), named((request.block + 127) / 128) {
     for (auto& warp : warps) warp.live = 32;
   }
   const unsigned index, rank;
@@ -71,6 +78,9 @@ struct Block {
   unsigned live, votes = 0, verdict = 0;
   std::vector<Warp> warps;
   Guarded shared;
+  std::vector<Written> written;
+  std::vector<std::uint64_t> shown;  // when each thread last showed what it wrote to the products of warp groups
+  std::vector<std::vector<std::pair<std::uint64_t, std::uint64_t>>> named;  // what each warp group multiplied so far
 };
 
 // A copy that has begun and does not arrive before it is waited for.
@@ -80,8 +90,20 @@ struct Pending {
   bool wanted;
 };
 
+// A product of a warp group that has begun: its sums do not arrive before it is waited for. `early` is what they were to be when it
+// began.
+struct Product {
+  std::uint64_t left, right;
+  bool add, marked;
+  float* sums;
+  std::vector<double> early;
+};
+
 struct Thread {
   std::vector<std::vector<Pending>> copies{1};  // by mark, the last one open
+  std::vector<Product> products;
+  std::size_t multiplied = 0;
+  bool gave_sums = false;
   ucontext_t start;
   jmp_buf at;
   bool begun = false, done = false;
@@ -97,7 +119,7 @@ struct State {
   unsigned cluster_live;
   Thread* now = nullptr;
   jmp_buf scheduler;
-  std::uint64_t progress = 0;
+  std::uint64_t progress = 0, clock = 0;
 };
 inline State* state;
 

@@ -93,13 +93,14 @@ def machine_code(program: Program, architecture: str, compiler: Compiler | None 
     """The machine code of `program`, compiled at the first call and read from the cache afterwards.
 
     Args:
-        architecture: "sm_90", or "sm_90a" for what only that very architecture has.
+        architecture: "sm_90"; a program with what only that very architecture has is compiled for "sm_90a".
 
     Raises:
         UnavailableError: there is no compiler.
         CompileError: the compiler refused the source; carries its log.
     """
     chosen = compiler or choose_compiler()
+    architecture += "a" if program.own else ""
     kept = cache_folder() / f"{program.entry}-{architecture}-{chosen.name}-{program.digest(architecture)}.cubin"
     if kept.exists():
         return kept.read_bytes()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from recsmith.reference.computed import decoder_weight
 from recsmith.spec import CapacityError, Dhe, UnavailableError
 
 from .call import IndexType, OutputType
-from .gathering import OUTPUTS, fitting, output_piece
+from .gathering import OUTPUTS, Constants, fitting, output_piece
 from .program import Launch, Program
 
 Operand = Literal["fp32", "tf32", "fp16", "bf16"]
+Products = Literal["mma", "wgmma"]
 Parameters = Mapping[str, NDArray[np.generic]]
 
 # The epsilon of torch's batch norm, which the published decoder uses.
@@ -28,6 +30,8 @@ _TRANSFORMS = {"uniform": 0, "gaussian": 1}
 _THREADS = 256
 _OPERANDS: dict[Operand, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "tf32": 5}
 _ELEMENT_BYTES: dict[Operand, int] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
+_PANEL_BYTES = 128
+_PATTERN_BYTES = 1024
 _CHUNK_BYTES = 64
 _CHUNK_STRIDE = _CHUNK_BYTES + 16
 _MOST_HASH = 1 << 31
@@ -73,7 +77,7 @@ def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand 
     chunk = _CHUNK_BYTES // _ELEMENT_BYTES[operand]
     a, b = (np.asarray(parameters[name], np.uint64) for name in "ab")
     hashes = (a, (a << np.uint64(32)) // np.uint64(dhe.prime), b)
-    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % chunk)) for one in hashes]
+    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % 64)) for one in hashes]
     for layer in range(len(dhe.hidden) + 1):
         weight = decoder_weight(dhe, parameters, layer, dim).astype(np.float32)
         parts.append(_rounded(np.pad(weight, ((0, 0), (0, -weight.shape[1] % chunk))), operand))
@@ -92,6 +96,7 @@ def decode(
     output: OutputType = "fp32",
     index: IndexType = "int64",
     rows: int = 0,
+    products: Products = "mma",
 ) -> Launch:
     """The launch that computes the rows of all `features`, whose DHE differ in parameters, prime and buckets only.
 
@@ -101,19 +106,25 @@ def decode(
         operand: as for `packed_decoder`; `fp32` runs on plain cores, the others on tensor cores.
         rows: that a block computes, 32, 64 or 128: more read the weights less often, fewer use more multiprocessors. 0
             takes the most whose sums fit the registers.
+        products: `mma` is there on every GPU since Ampere; `wgmma` on Hopper alone (sm_90), in bf16, for blocks of 64
+            or 128 rows. Both multiply and round the same numbers.
 
     Raises:
         CapacityError: a layer is wider than registers or shared memory allow, or there are too many features.
-        UnavailableError: hashes need more than 31 bits.
+        UnavailableError: hashes need more than 31 bits, or these products are not made of such operands.
         InputError: outputs split their elements.
     """
     _check_hash(dhe)
     widths = dhe.widths(dim)
-    shape = _Shape(tuple(widths), _ELEMENT_BYTES[operand])
+    if products == "wgmma" and operand != "bf16":
+        raise UnavailableError(
+            "decode", f"products of warp groups are not made in {operand}", "Plan in bf16, or use mma."
+        )
+    shape = _shape(tuple(widths), operand, products)
     chosen = rows or shape.most_rows()
     scattered = any(one.numbers for one in features)
-    shared_bytes = shape.shared_bytes(chosen) + 4 * chosen * scattered
-    if chosen == 0 or shared_bytes > _MOST_SHARED_BYTES:
+    shared_bytes = shape.shared_bytes(chosen) + 4 * chosen * scattered if chosen in shape.blocks else 0
+    if not shared_bytes or shape.sums(chosen) > 128 or shared_bytes > _MOST_SHARED_BYTES:
         problem = f"a decoder of widths {widths} takes more registers or shared memory than a block has"
         raise CapacityError("decode", problem, "Use narrower hidden layers.")
     places = [place for one in features for place in (one.out, one.out_stride_bytes)]
@@ -142,7 +153,7 @@ def decode(
         arguments += struct.pack("<QQQqq", one.ids, one.parameters, one.out, one.out_stride_bytes, one.count)
         arguments += struct.pack("<IIIiQQ", one.prime, one.buckets, by_buckets, blocks, one.counted, one.numbers)
         blocks += ceil(one.count / chosen)
-    program = Program("hashed.cu", "hashed", constants)
+    program = shape.program(constants)
     return Launch(program, blocks, _THREADS, fitting(arguments, len(features)), shared_bytes)
 
 
@@ -163,34 +174,67 @@ class _Shape:
 
     widths: tuple[int, ...]
     element_bytes: int
+    blocks: ClassVar[tuple[int, ...]] = (128, 64, 32)
+
+    def program(self, constants: Constants) -> Program:
+        """The kernel."""
+        return Program("hashed.cu", "hashed", constants)
 
     def most_rows(self) -> int:
-        """The most rows whose sums a thread holds in 128 registers; 0 when not even 32 fit."""
-        for rows in (128, 64, 32):
-            if self._sums(rows) <= 128 and self.shared_bytes(rows) <= _MOST_SHARED_BYTES:
+        """The most rows whose sums a thread holds in 128 registers; 0 when not even the fewest fit."""
+        for rows in self.blocks:
+            if self.sums(rows) <= 128 and self.shared_bytes(rows) <= _MOST_SHARED_BYTES:
                 return rows
         return 0
 
     def fits_twice(self, rows: int) -> bool:
         """Whether two blocks fit a multiprocessor: one then makes codes while the other multiplies."""
-        return self._sums(rows) <= 64 and 2 * self.shared_bytes(rows) <= _MOST_SHARED_BYTES
+        return self.sums(rows) <= 64 and 2 * self.shared_bytes(rows) <= _MOST_SHARED_BYTES
+
+    def sums(self, rows: int) -> int:
+        """That a thread holds."""
+        return max(map(partial(self.columns, rows), self.widths[1:])) * rows // _THREADS if rows else 0
+
+    def columns(self, rows: int, width: int) -> int:
+        """That are computed for a layer of `width` outputs."""
+        across = (_THREADS // 32) // (rows // 32)
+        return ceil(width / (across * 16)) * across * 16
 
     def shared_bytes(self, rows: int) -> int:
         """Of a block of so many rows: ids, codes, two chunks of weights, two layers' vectors."""
         if rows == 0:
             return 0
-        weights = max(_columns(width, rows) for width in self.widths[1:]) * _CHUNK_STRIDE
+        weights = max(self.columns(rows, width) for width in self.widths[1:]) * _CHUNK_STRIDE
         hidden = max(self.widths[1:-1], default=0) * self.element_bytes
         vectors = rows * (ceil(hidden / _CHUNK_BYTES) * _CHUNK_BYTES // 16 | 1) * 16
         return rows * 4 + rows * _CHUNK_STRIDE + 2 * weights + (2 * vectors if len(self.widths) > 2 else 0)
 
-    def _sums(self, rows: int) -> int:
-        return max(_columns(width, rows) for width in self.widths[1:]) * rows // _THREADS
+
+class _GroupShape(_Shape):
+    """The same of hashed_wgmma.cu."""
+
+    blocks: ClassVar[tuple[int, ...]] = (128, 64)
+
+    def program(self, constants: Constants) -> Program:
+        """The kernel."""
+        return Program("hashed_wgmma.cu", "hashed_wgmma", constants, own=True)
+
+    def columns(self, rows: int, width: int) -> int:
+        """Of one warp group, or of two that share the rows."""
+        across = (_THREADS // 128) // (rows // 64)
+        return ceil(width / (across * 16)) * across * 16
+
+    def shared_bytes(self, rows: int) -> int:
+        """Two panels of codes, two of weights, hidden vectors, ids, and what is lost before the first pattern."""
+        if rows == 0:
+            return 0
+        weights = max(self.columns(rows, width) for width in self.widths[1:]) * _PANEL_BYTES
+        hidden = ceil(max(self.widths[1:-1], default=0) / 64) * rows * _PANEL_BYTES
+        return 2 * rows * _PANEL_BYTES + 2 * weights + hidden + rows * 4 + _PATTERN_BYTES
 
 
-def _columns(width: int, rows: int) -> int:
-    across = (_THREADS // 32) // (rows // 32)
-    return -(-width // (across * 16)) * across * 16
+def _shape(widths: tuple[int, ...], operand: Operand, products: Products) -> _Shape:
+    return (_GroupShape if products == "wgmma" else _Shape)(widths, _ELEMENT_BYTES[operand])
 
 
 def _rounded(values: NDArray[np.float32], operand: Operand) -> NDArray[np.generic]:

@@ -22,11 +22,13 @@ class Program:
         entry: the kernel in it; it takes one struct by value.
         constants: macros that are defined before the source; they decide what code there is, so that every program is
             compiled once for an architecture.
+        own: uses what only the very architecture has that it is compiled for (Hopper's products of warp groups).
     """
 
     source: str
     entry: str
     constants: tuple[tuple[str, str], ...] = ()
+    own: bool = False
 
     def text(self) -> str:
         """The whole source: constants, then the file with its includes put in place."""
