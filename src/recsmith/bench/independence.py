@@ -48,7 +48,7 @@ class IndependenceOptions(Record, frozen=True):
     max_bytes: int | None = None
     against: tuple[str, ...] = ("torch", "compile", "fbgemm")
     rounds: int = 15
-    sample_s: float = 2e-3
+    sample_s: float = 10e-3
     seed: int = 0
 
 

@@ -46,5 +46,5 @@ class LookupOptions(Record, frozen=True):
     max_bytes: int | None = None
     against: tuple[str, ...] = PEERS
     rounds: int = 15
-    sample_s: float = 2e-3
+    sample_s: float = 10e-3
     seed: int = 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
 from statistics import median
 from typing import Any, Literal
 
@@ -16,13 +18,13 @@ import numpy as np
 
 from recsmith.data import distributions, shapes
 from recsmith.platforms import restrict
-from recsmith.spec import Objective, Plan, Platform, Progress, Record, Weights, Workload
+from recsmith.spec import Jagged, Objective, Plan, Platform, Progress, Record, Weights, Workload
 from recsmith.spec.platform import Page
 
 from . import expected, ours, process, records, rounds
 from .engine import Setup
 from .tables import SharedTables
-from .turns import in_turns, trial_batches
+from .turns import samplers, trial_batches
 
 SHAPES = (
     "huawei_25MB_like_guess",
@@ -53,7 +55,7 @@ class PredictionOptions(Record, frozen=True):
     pages: Page = "huge"
     max_bytes: int = 8_000_000_000
     rounds: int = 15
-    sample_s: float = 2e-3
+    sample_s: float = 10e-3
     seed: int = 0
 
 
@@ -152,16 +154,13 @@ def run_prediction_bench(
     known = restrict(stored, options.threads) if stored else None
     cases: list[PredictionCase] = []
     placement = ""
-    total = len(options.shapes) * len(options.ids) * len(options.batches)
     for name in options.shapes:
         shape = shapes.shape(name, max_bytes=options.max_bytes)
         tables = SharedTables(shape.model, options.pages, options.seed)
-        for law in options.ids:
-            for batch in options.batches:
-                case, placement = _case(options, shape, tables, law, batch, before, known)
-                cases.append(case)
-                if progress:
-                    progress("predicting and measuring", len(cases), total)
+        found, placement = _cases_of(options, shape, tables, before, known)
+        cases += found
+        if progress:
+            progress("predicting and measuring", len(cases), len(found) * len(options.shapes))
         del tables
     after = restrict(measure(machine), options.threads)
     run = records.Run(records.commit(), records.now(), machine.machine, options.threads, placement, allocator)
@@ -185,53 +184,86 @@ def run_prediction_bench(
     )
 
 
-def _case(
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One law and batch size of a shape, planned and bound.
+
+    Attributes:
+        plans: by planner.
+        engines: one for each planner; for `auto` alone when both serve this batch in the same way.
+        trial: a few batches.
+    """
+
+    law: str
+    workload: Workload
+    plans: Mapping[str, Plan]
+    engines: Mapping[str, Any]
+    trial: Sequence[Jagged]
+
+
+def _cases_of(
+    options: PredictionOptions, shape: shapes.Shape, tables: SharedTables, machine: Platform, stored: Platform | None
+) -> tuple[list[PredictionCase], str]:
+    """All laws and batch sizes, timed in turns: when the machine is slow for a second, all have a bad round or two."""
+    timed: dict[tuple[int, str], rounds.Sampler] = {}
+    with ExitStack() as stack:
+        cases = [
+            _bound(options, shape, tables, law, batch, machine, stack)
+            for law, batch in product(options.ids, options.batches)
+        ]
+        # Not before: executables choose their processors among those that their maker may use.
+        with process.Pins(options.threads) as pins:
+            for at, case in enumerate(cases):
+                own = samplers(case.engines, shape, case.workload, case.trial, options, others=len(cases) - 1)
+                timed.update({(at, name): sampler for name, sampler in own.items()})
+            seconds = rounds.interleaved(timed, options.rounds, before_round=pins.apply)
+    found = []
+    for at, case in enumerate(cases):
+        seen = {name: seconds[at, name] for name in case.engines}
+        found.append(_case(shape, case, seen, stored))
+    return found, str(pins)
+
+
+def _bound(
     options: PredictionOptions,
     shape: shapes.Shape,
     tables: SharedTables,
     law: str,
     batch: int,
     machine: Platform,
-    stored: Platform | None,
-) -> tuple[PredictionCase, str]:
+    stack: ExitStack,
+) -> _Case:
     features = [feature.name for feature in shape.model.features]
     workload = shape.workload(batch, distributions.parse(law, features), law)
     plans = {name: ours.planned(shape.model, machine, Objective((workload,)), name) for name in PLANNERS}
     same = plans["auto"].bucket(batch).stages == plans["symmetric"].bucket(batch).stages
-    kept = {"auto": plans["auto"]} if same else plans
-    seconds, placement = _measured(options, shape, tables, workload, kept, machine)
-    found = []
-    for name, plan in plans.items():
-        promised = ours.expected_s(shape.model, stored, workload, plan) if stored else None
-        found.append(_planner_case(name, plan, batch, seconds.get(name, seconds["auto"]), promised))
-    ratio = 1.0 if same else found[0].measured_s / found[1].measured_s
-    asymmetric = found[0].owned > 0
-    return PredictionCase(shape.file.name, law, batch, tuple(found), ratio, same, asymmetric), placement
-
-
-def _measured(
-    options: PredictionOptions,
-    shape: shapes.Shape,
-    tables: SharedTables,
-    workload: Workload,
-    plans: Mapping[str, Plan],
-    machine: Platform,
-) -> tuple[dict[str, list[float]], str]:
     trial = trial_batches(shape, workload, options)
     lengths = tuple(int(factor) for factor in shape.pooling_factors)
-    setup = Setup(shape.model, tables.buffer, tables.tables, workload.batch, lengths, options.threads, options.pages)
+    setup = Setup(shape.model, tables.buffer, tables.tables, batch, lengths, options.threads, options.pages)
     wanted_BW = expected.pooled(shape.model, tables.tables, trial[0])
     engines: dict[str, Any] = {}
-    with ExitStack() as stack:
-        for name, plan in plans.items():
-            executable = ours.bound(shape.model, plan, Weights(tables.tables), machine)
-            stack.callback(executable.close)
-            engines[name] = ours.Ours(setup, executable)
-            problem = expected.disagreement(engines[name].output(engines[name].call(trial[0])), wanted_BW)
-            if problem:
-                raise AssertionError(f"plan of '{name}' {problem}")
-        turns = in_turns(engines, shape, workload, trial, options)
-        return turns.seconds, turns.placement
+    for name in ("auto",) if same else PLANNERS:
+        executable = ours.bound(shape.model, plans[name], Weights(tables.tables), machine)
+        stack.callback(executable.close)
+        engines[name] = ours.Ours(setup, executable)
+        problem = expected.disagreement(engines[name].output(engines[name].call(trial[0])), wanted_BW)
+        if problem:
+            raise AssertionError(f"plan of '{name}' {problem}")
+    return _Case(law, workload, plans, engines, trial)
+
+
+def _case(
+    shape: shapes.Shape, case: _Case, seconds: Mapping[str, Sequence[float]], stored: Platform | None
+) -> PredictionCase:
+    batch = case.workload.batch
+    found = []
+    for name, plan in case.plans.items():
+        promised = ours.expected_s(shape.model, stored, case.workload, plan) if stored else None
+        found.append(_planner_case(name, plan, batch, seconds.get(name, seconds["auto"]), promised))
+    same = len(seconds) == 1
+    ratio = 1.0 if same else found[0].measured_s / found[1].measured_s
+    asymmetric = found[0].owned > 0
+    return PredictionCase(shape.file.name, case.law, batch, tuple(found), ratio, same, asymmetric)
 
 
 def _planner_case(name: str, plan: Plan, batch: int, seconds: Sequence[float], stored_s: float | None) -> PlannerCase:

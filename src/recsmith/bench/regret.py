@@ -66,7 +66,7 @@ class RegretOptions(Record, frozen=True):
     pages: Page = "huge"
     max_bytes: int = 4_000_000_000
     rounds: int = 24
-    sample_s: float = 1e-3
+    sample_s: float = 5e-3
     seed: int = 0
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from recsmith.spec import Jagged, Measurement, Progress
 
 from . import process
 from .engine import Engine
+
+Name = TypeVar("Name", bound=Hashable)
 
 # Other engines' threads go to sleep in this time, so that they do not run beside the one that is timed.
 _SETTLE_S = 0.01
@@ -137,13 +139,13 @@ def active(engine: Activated) -> Iterator[None]:
 
 
 def interleaved(
-    samplers: Mapping[str, Callable[[], float]],
+    samplers: Mapping[Name, Callable[[], float]],
     rounds: int,
     progress: Progress | None = None,
     before_round: Callable[[], object] | None = None,
-) -> dict[str, list[float]]:
+) -> dict[Name, list[float]]:
     """Each sampler's yield, one number a round."""
-    found: dict[str, list[float]] = {name: [] for name in samplers}
+    found: dict[Name, list[float]] = {name: [] for name in samplers}
     names = list(samplers)
     collecting = gc.isenabled()
     gc.disable()

@@ -15,6 +15,7 @@ from .engine import Engine
 
 _TRIAL_BATCHES = 24
 _MOST_ID_BYTES = 1 << 29
+"""Of all pools of a run together: beyond that, ids come again, from main memory."""
 
 
 class Timing(Protocol):
@@ -61,10 +62,27 @@ def in_turns(
 ) -> Turns:
     """Every engine once a round, each call on a batch of its own as long as the pool lasts."""
     with process.Pins(timing.threads) as pins:
-        pool = rounds.Pool(trial)
-        calls = {name: rounds.calls_per_sample(engine, pool, timing.sample_s) for name, engine in engines.items()}
-        most = max(2, int(_MOST_ID_BYTES / (8 * workload.batch * shape.lookups_per_sample)))
-        needed = min(rounds.batches_needed(calls, timing.rounds), most)
-        pool = rounds.Pool(synthetic.batches(shape.model, workload, needed, timing.seed))
-        samplers = {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
-        return Turns(rounds.interleaved(samplers, timing.rounds, before_round=pins.apply), samplers, str(pins))
+        timed = samplers(engines, shape, workload, trial, timing)
+        return Turns(rounds.interleaved(timed, timing.rounds, before_round=pins.apply), timed, str(pins))
+
+
+def samplers(
+    engines: Mapping[str, Engine],
+    shape: Shape,
+    workload: Workload,
+    trial: Sequence[Jagged],
+    timing: Timing,
+    others: int = 0,
+) -> dict[str, rounds.Sampler]:
+    """What times each engine, all on one pool of batches.
+
+    Args:
+        others: how many more pools will be there at the same time.
+    """
+    pool = rounds.Pool(trial)
+    calls = {name: rounds.calls_per_sample(engine, pool, timing.sample_s) for name, engine in engines.items()}
+    batch_bytes = 8 * workload.batch * shape.lookups_per_sample
+    most = max(2, int(_MOST_ID_BYTES / (1 + others) / batch_bytes))
+    needed = min(rounds.batches_needed(calls, timing.rounds), most)
+    pool = rounds.Pool(synthetic.batches(shape.model, workload, needed, timing.seed))
+    return {name: rounds.Sampler(engine, pool, calls[name]) for name, engine in engines.items()}
