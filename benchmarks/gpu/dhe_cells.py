@@ -12,6 +12,8 @@ import time
 import traceback
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from recsmith.bench import records
 from recsmith.bench.gpu.dhe import GpuDheOptions, run_gpu_dhe
 
@@ -29,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=480.0, help="seconds after which no cell is begun")
+    parser.add_argument("--wgmma", action="store_true", help="decoders by products of warp groups too (Hopper)")
     options = parser.parse_args()
     start = time.monotonic()
     for asked in CELLS:
@@ -37,7 +40,7 @@ def main() -> None:
             print(f"left: {name}")
             continue
         try:
-            record = run_gpu_dhe(asked)
+            record = run_gpu_dhe(replace(asked, grouped=(0, 64)) if options.wgmma else asked)
         except Exception:
             print(f"{name}: failed")
             traceback.print_exc()

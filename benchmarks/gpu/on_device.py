@@ -23,6 +23,7 @@ def device() -> Device:
 EMULATED = (
     "test_emulator.py",
     "test_wgmma_emulated.py",
+    "test_cuda_products.py",
     "test_bench_gpu.py",
     "test_bench_gpu_model.py",
     "test_bench_gpu_dhe.py",

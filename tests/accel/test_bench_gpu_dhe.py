@@ -12,7 +12,7 @@ from recsmith.bench.gpu.dhe import GpuDheOptions, GpuDheRecord, run_gpu_dhe  # n
 from recsmith.bench.gpu.world import World  # noqa: E402
 
 SMALL = GpuDheOptions(
-    (64, 32, 8), features=3, batch=20, rows=1000, blocks=(0, 32), sets=2, rounds=3, against=("torch",)
+    (64, 32, 8), grouped=(64,), features=3, batch=20, rows=1000, blocks=(0, 32), sets=2, rounds=3, against=("torch",)
 )
 
 
@@ -25,7 +25,13 @@ def world():
 
 def test_engines_are_checked_and_timed(world):
     record = run_gpu_dhe(SMALL, world=world)
-    assert [cell.engine for cell in record.cells] == ["recsmith", "recsmith[32 rows]", "torch"]
+    assert [cell.engine for cell in record.cells] == [
+        "recsmith",
+        "recsmith[32 rows]",
+        "recsmith[wgmma, 64 rows]",
+        "torch",
+    ]
+    assert "by wgmma, 64 rows a block" in record.cells[2].settings
     assert record.missing == () and all(0 < cell.worst < 0.02 for cell in record.cells)
     assert "emulated" in record.run.placement
     assert GpuDheRecord.from_json(record.to_json()) == record

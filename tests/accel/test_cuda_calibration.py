@@ -12,7 +12,7 @@ from recsmith.platforms import load
 from recsmith.platforms.restrict import restrict
 from recsmith.spec import Curve, Memory, Platform, UnavailableError
 
-SMALL = Sizes(rows=512, sets=2, nodes=4, rounds=1, copied_bytes=4096)
+SMALL = Sizes(rows=512, sets=2, nodes=4, rounds=1, copied_bytes=4096, decoders=())
 NEAR = Footprints(hbm=1 << 16, l2=1 << 14, l1=1 << 12, shared=1 << 12, written={"hbm": 1 << 12, "l2": 1 << 10})
 
 

@@ -101,16 +101,16 @@ def cached():
     return [Serving(name, "cache", len(ids) - 1, "bf16") for name, ids in HOT.items()]
 
 
-def bind(model, weights, serving=None, batch=8, **options):
+def bind(model, weights, serving=None, batch=8, platform=PLATFORM, **options):
     plan = api.plan(
         model,
-        PLATFORM,
+        platform,
         Workload.uniform(model, batch),
         planner="symmetric",
         allow=["gm"],
         serving=ways(model) if serving is None else serving,
     )
-    return compile(model, plan, weights, platform=PLATFORM, device=device(), **options)
+    return compile(model, plan, weights, platform=platform, device=device(), **options)
 
 
 def near(found, wanted, precision="bf16"):

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import __version__
-from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
+from recsmith.kernels.cuda.hashed import HashedRows, Products, decode, packed_decoder
+from recsmith.kernels.cuda.program import Launch
 from recsmith.reference.computed import computed_rows
 from recsmith.representations import build
 from recsmith.spec import Dhe, Progress, Record, RecsmithError, Table
@@ -35,6 +36,7 @@ class GpuDheOptions(Record, frozen=True):
     Attributes:
         widths: of the decoder: hashes, hidden layers, dim.
         blocks: rows a block of ours, 0 for as many as fit; each is an engine.
+        grouped: the same of ours by products of warp groups (Hopper's); missing where they are wrong.
     """
 
     widths: tuple[int, ...]
@@ -42,6 +44,7 @@ class GpuDheOptions(Record, frozen=True):
     batch: int = 2048
     rows: int = 1_000_000
     blocks: tuple[int, ...] = (0, 64, 32)
+    grouped: tuple[int, ...] = ()
     against: tuple[str, ...] = ("torch", "compile", "autotune")
     sets: int = 8
     rounds: int = 15
@@ -124,18 +127,21 @@ class OurRows:
     op_based = False
     graphable = True
 
-    def __init__(self, case: DheCase, rows: int = 0) -> None:
+    def __init__(self, case: DheCase, rows: int = 0, products: Products = "mma") -> None:
         self._case = case
-        if rows:
-            self.name = f"recsmith[{rows} rows]"
+        said = ([products] if products != "mma" else []) + ([f"{rows} rows"] if rows else [])
+        if said:
+            self.name = f"recsmith[{', '.join(said)}]"
         self._kept = [
             case.world.tensor(packed_decoder(case.dhe, own, case.dim, "bf16"), case.world.torch.uint8)
             for own in case.parameters
         ]
-        self._launches = [self._launch(ids, rows) for ids in case.ids]
-        self.settings = f"one launch, bf16 products, {dict(self._launches[0].program.constants)['ROWS']} rows a block"
+        self._launches = [self._launch(ids, rows, products) for ids in case.ids]
+        self.settings = (
+            f"one launch, bf16 products by {products}, {dict(self._launches[0].program.constants)['ROWS']} rows a block"
+        )
 
-    def _launch(self, ids: Any, rows: int) -> Any:
+    def _launch(self, ids: Any, rows: int, products: Products) -> Launch:
         case, stride = self._case, 2 * self._case.dim
         batch = case.options.batch
         features = [
@@ -150,7 +156,7 @@ class OurRows:
             )
             for at in range(case.options.features)
         ]
-        return decode(case.dhe, case.dim, features, operand="bf16", output="bf16", rows=rows)
+        return decode(case.dhe, case.dim, features, operand="bf16", output="bf16", rows=rows, products=products)
 
     def call(self, at: int) -> Any:
         """[F, B, E]."""
@@ -252,6 +258,7 @@ def run_gpu_dhe(options: GpuDheOptions, progress: Progress | None = None, world:
     makers: list[tuple[str, Callable[[], Any]]] = [
         ("recsmith", partial(OurRows, case, rows)) for rows in options.blocks
     ]
+    makers += [("wgmma", partial(OurRows, case, rows, "wgmma")) for rows in options.grouped]
     makers += [(name, partial(RIVALS[name], case)) for name in options.against]
     engines: dict[str, GpuEngine] = {}
     worst: dict[str, float] = {}

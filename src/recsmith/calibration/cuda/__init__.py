@@ -9,6 +9,7 @@
 | writes to device memory and L2 | memory set to a value | `write`, `stream_write` |
 | reads in order | rows of 1024 bytes | `read` |
 | a graph's node, its trips, a segment | nodes that do nothing, that look up a row; short segments | `Overheads` |
+| products of warp groups, on Hopper | decoders by them and by `mma`: the same rows, faster? | which are chosen |
 | the bus | copies from and to pinned memory | a note |
 
 `gather` is of bags of 32, `copy` of bags of one less what writing them to device memory takes. All multiprocessors

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from recsmith.kernels.cuda.device import Device
+from recsmith.kernels.cuda.hashed import GROUPED, GROUPED_ON
 from recsmith.spec import Curve, Memory, Overheads, Platform, Progress, UnavailableError
 
 from .probes import Probes, Sizes
+from .products import chosen, tried, tried_apart
 
 ROW_BYTES = (32, 64, 128, 256, 512, 1024)
 BUDGET_S = 120.0
@@ -66,17 +68,33 @@ def measure(
     steps = _Steps(probes, footprints or Footprints(), budget_s, progress, max(together, default=0))
     curves = steps.curves(tuple(row_bytes))
     overheads, bus, clusters = steps.overheads(platform.overheads), steps.bus(), steps.clusters(together)
+    # Last: no other kernel was never run before.
+    grouped, said = _products(gpu, sizes or Sizes(), apart=device is None)
     memories = tuple(replace(m, curves=merged(m, curves, len(platform.cores))) for m in platform.memories)
     return replace(
         platform,
         memories=memories,
         overheads=overheads,
-        capabilities=(*(c for c in platform.capabilities if not c.startswith("clusters:")), *clusters),
+        capabilities=(
+            *(c for c in platform.capabilities if not c.startswith(("clusters:", GROUPED))),
+            *clusters,
+            *grouped,
+        ),
         source="measured",
         command=command,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        notes=(*_kept(platform), *steps.notes, *bus),
+        notes=(*_kept(platform), *steps.notes, *bus, *said),
     )
+
+
+def _products(gpu: Device, sizes: Sizes, *, apart: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Capabilities and notes: of which products decoders are made."""
+    if gpu.architecture != GROUPED_ON or not sizes.decoders:
+        return (), ()
+    found, problem = tried_apart() if apart else (tried(gpu, sizes), "")
+    if problem:
+        return (), (f"wgmma could not be tried: {problem}. Decoders are multiplied by mma.sync.",)
+    return chosen(found), tuple(one.note for one in found)
 
 
 def merged(memory: Memory, measured: Mapping[str, Sequence[Curve]], sms: int) -> tuple[Curve, ...]:

@@ -28,6 +28,8 @@ class Sizes:
         nodes: of a graph when nodes themselves are timed.
         rounds: of which the median counts.
         copied_bytes: across the bus.
+        decoders: of computed rows, for which products are chosen; none: there is no choice.
+        features, batch: that such a decoder serves, and ids of each.
     """
 
     rows: int = 1 << 20
@@ -35,6 +37,9 @@ class Sizes:
     nodes: int = 200
     rounds: int = 7
     copied_bytes: int = 128 << 20
+    decoders: tuple[tuple[int, ...], ...] = ((1024, 128, 16), (1024, 512, 256, 128))
+    features: int = 16
+    batch: int = 2048
 
 
 class Probes:
@@ -55,7 +60,7 @@ class Probes:
         sizes = self._sizes
         rows = max(1, footprint_bytes // row_bytes)
         samples = max(1, sizes.rows // bag)
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             table = StoredRows(room.take(rows * row_bytes), rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
             out = room.take(samples * row_bytes)
             offsets = 0 if bag == 1 else room.put(np.arange(0, samples * bag + 1, bag, dtype=np.int32))
@@ -66,7 +71,7 @@ class Probes:
             far = footprint_bytes > 4 << 20
             vectors = Vectors(table, 0, out, row_bytes, bag=float(bag), far=far)
             launches = [lookup([vectors], ids, "fp16") for ids in sets]
-            return self._graph_s(launches) / len(launches) * self._sms / (samples * bag)
+            return self.graph_s(launches) / len(launches) * self._sms / (samples * bag)
 
     def owned_row_s(self, row_bytes: int, kept_bytes: int, together: int = 1) -> float:
         """The same for rows in shared memory: the slope between few and many look-ups.
@@ -83,7 +88,7 @@ class Probes:
         """How many clusters of so many blocks run at once, each of which keeps `kept_bytes`."""
         row_bytes = 64
         rows = kept_bytes // row_bytes * together
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             segments = [[Segment(0, at, at + 1, rows, together)] for at in range(together)]
             launch = self._resident(room, row_bytes, rows, together, segments)
             return self._device.function(launch.program).clusters(launch)
@@ -96,14 +101,14 @@ class Probes:
 
     def node_s(self) -> float:
         """Seconds of a graph's node that does nothing to speak of."""
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             word = room.take(16)
             device, stream = self._device, self._stream
             return self._recorded_s(lambda: device.fill(word, 16, 0, stream), self._sizes.nodes)
 
     def one_row_s(self) -> float:
         """Seconds of a node that looks one row up."""
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             table = StoredRows(room.take(1 << 20), 1 << 14, 32, "fp16", 64)
             ids = Ids(room.put(np.zeros(1, np.int32)), 1, "int32")
             launch = lookup([Vectors(table, 0, room.take(64), 64)], ids, "fp16")
@@ -112,7 +117,7 @@ class Probes:
 
     def launch_s(self) -> float:
         """Seconds of a small kernel put into a stream, many in a row."""
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             word, device, stream = room.take(16), self._device, self._stream
 
             def several() -> None:
@@ -123,7 +128,7 @@ class Probes:
 
     def write_byte_s(self, nbytes: int) -> float:
         """Seconds that one multiprocessor's share of a byte takes to be written, over and over the same `nbytes`."""
-        with _Room(self._device) as room:
+        with Room(self._device) as room:
             start, device, stream = room.take(nbytes), self._device, self._stream
             return self._recorded_s(lambda: device.fill(start, nbytes, 1, stream), 4) * self._sms / nbytes
 
@@ -132,7 +137,7 @@ class Probes:
         nbytes, device, stream = self._sizes.copied_bytes, self._device, self._stream
         host = device.pinned(nbytes)
         try:
-            with _Room(device) as room:
+            with Room(device) as room:
                 there, array = room.take(nbytes), host.array((nbytes,), "uint8")
                 up = self._median(lambda: device.upload(there, array, stream))
                 back = self._median(lambda: device.download(array, there, stream))
@@ -161,11 +166,11 @@ class Probes:
         return self._resident_s(row_bytes, 1024, samples, segments)
 
     def _resident_s(self, row_bytes: int, rows: int, samples: int, segments: Sequence[Sequence[Segment]]) -> float:
-        with _Room(self._device) as room:
-            return self._graph_s([self._resident(room, row_bytes, rows, samples, segments)])
+        with Room(self._device) as room:
+            return self.graph_s([self._resident(room, row_bytes, rows, samples, segments)])
 
     def _resident(
-        self, room: _Room, row_bytes: int, rows: int, samples: int, segments: Sequence[Sequence[Segment]]
+        self, room: Room, row_bytes: int, rows: int, samples: int, segments: Sequence[Sequence[Segment]]
     ) -> Launch:
         table = StoredRows(room.take(rows * row_bytes), rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
         offsets = room.put(np.arange(0, samples * _BAG + 1, _BAG, dtype=np.int32))
@@ -176,7 +181,7 @@ class Probes:
         words = room.put(np.frombuffer(owned.words, np.uint8))
         return resident(vectors, ids, owned, words, "fp16")
 
-    def _graph_s(self, launches: Sequence[Launch]) -> float:
+    def graph_s(self, launches: Sequence[Launch]) -> float:
         """Seconds of all launches once, as a graph."""
         for launch in launches:
             self._device.function(launch.program)
@@ -205,14 +210,14 @@ class Probes:
         return median(found)
 
 
-class _Room:
+class Room:
     """Memory of one measurement."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._taken: list[Memory] = []
 
-    def __enter__(self) -> _Room:
+    def __enter__(self) -> Room:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recsmith.kernels.cuda import KEPT_BY
 from recsmith.kernels.cuda.device import Device
+from recsmith.kernels.cuda.hashed import GROUPED, GROUPED_ON
 from recsmith.representations import served
 from recsmith.spec import (
     ForeignPlanError,
@@ -82,7 +83,9 @@ def compile(
         raise UnavailableError("compile", f"isa '{isa}' was asked for; this GPU is {gpu.architecture}", "Use 'auto'.")
     computed = None
     if model.computes:
-        computed = ComputedTables(gpu, model, weights, plan.serving, ELEMENT[precision], profile)
+        computed = ComputedTables(
+            gpu, model, weights, plan.serving, ELEMENT[precision], profile, _grouped(platform, gpu)
+        )
     bags = expected_bags(plan.objective)
     cores = {core.id: at for at, core in enumerate(platform.cores)}
     asked: dict[str, float] = defaultdict(float)
@@ -114,3 +117,10 @@ def _check_clusters(plan: Plan, gpu: Device) -> None:
             f"strategy '{sorted(together)[0]}' needs clusters, which this GPU ({gpu.architecture}) does not have",
             "Plan without it: recsmith plan --strategies gm,l1,gm_ub.",
         )
+
+
+def _grouped(platform: Platform, gpu: Device) -> frozenset[int]:
+    """Rows of blocks in which products of warp groups are taken: where they were tried, right and faster."""
+    if gpu.architecture != GROUPED_ON:
+        return frozenset()
+    return frozenset(int(each[len(GROUPED) :]) for each in platform.capabilities if each.startswith(GROUPED))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors, best_stride
 from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.kernels.cuda.distinct import Noted, distinct, packed_kept, slots_for
-from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
+from recsmith.kernels.cuda.hashed import HashedRows, Products, decode, group_rows, packed_decoder
+from recsmith.kernels.cuda.program import Launch
 from recsmith.representations import served
 from recsmith.spec import DecoderPrecision, Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
 
@@ -36,6 +37,7 @@ class ComputedTables:
         model: with computed tables, or features that have two vectors.
         dtype: of computed rows.
         profile: table name to distinct ids, most asked first; needed for tables of which the plan keeps rows.
+        grouped: rows of blocks in which products of warp groups are to be taken, see `hashed.GROUPED`.
 
     Raises:
         UnavailableError: there is no kernel for how a table is computed or served.
@@ -50,7 +52,9 @@ class ComputedTables:
         ways: Sequence[Serving],
         dtype: OutputType,
         profile: Mapping[str, NDArray[np.int64]] | None = None,
+        grouped: frozenset[int] = frozenset(),
     ) -> None:
+        self._grouped = grouped
         self._device, self._model, self._dtype = device, model, dtype
         self._ways = {way.table: way for way in ways}
         tables = [table for table in model.tables if table.computed is not None]
@@ -137,6 +141,11 @@ class ComputedTables:
         """What a table's decoder multiplies in."""
         return self._ways[table.name].precision
 
+    def decoding(self, dhe: Dhe, dim: int, rows: Sequence[HashedRows], precision: DecoderPrecision) -> Launch:
+        """The launch that computes `rows`."""
+        products: Products = "wgmma" if group_rows(dhe, dim, precision) in self._grouped else "mma"
+        return decode(dhe, dim, rows, operand=precision, output=self._dtype, products=products)
+
     def readers(self, table: Table) -> list[tuple[int, Feature]]:
         """The features of the served model that read `table`: number, and the feature as the model has it."""
         return [
@@ -179,7 +188,7 @@ class ComputedTables:
             placed = self._device.place(own)
             to = out + start * stride
             one = HashedRows(placed.address, len(own), self.decoder(table), to, stride, dhe.prime, dhe.buckets)
-            self._device.run(decode(dhe, table.dim, [one], operand=self.precision(table), output=self._dtype))
+            self._device.run(self.decoding(dhe, table.dim, [one], self.precision(table)))
             self._device.synchronize()
             placed.close()
 
@@ -295,7 +304,7 @@ class _Making:
             found.append(Noted(vectors, at, ids, numbers, *of_kept))
         return found
 
-    def _decoding(self) -> list[Any]:
+    def _decoding(self) -> list[Launch]:
         """One launch for all tables that differ in no more than a launch allows."""
         alike: dict[tuple[Dhe, int, DecoderPrecision], list[HashedRows]] = defaultdict(list)
         for at, table in enumerate(self._tables.live_tables):
@@ -316,7 +325,4 @@ class _Making:
                     numbers=numbers,
                 )
             )
-        dtype = self._tables.dtype
-        return [
-            decode(dhe, dim, rows, operand=precision, output=dtype) for (dhe, dim, precision), rows in alike.items()
-        ]
+        return [self._tables.decoding(dhe, dim, rows, precision) for (dhe, dim, precision), rows in alike.items()]

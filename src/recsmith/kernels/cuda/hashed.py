@@ -25,6 +25,10 @@ Parameters = Mapping[str, NDArray[np.generic]]
 
 # The epsilon of torch's batch norm, which the published decoder uses.
 EPSILON = 1e-5
+GROUPED = "wgmma:"
+"""With the rows of a block: the capability of a GPU on which such products of warp groups were right and faster."""
+GROUPED_ON = "sm_90"
+"""The architecture that has them."""
 _ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "mish": 3}
 _TRANSFORMS = {"uniform": 0, "gaussian": 1}
 _THREADS = 256
@@ -155,6 +159,11 @@ def decode(
         blocks += ceil(one.count / chosen)
     program = shape.program(constants)
     return Launch(program, blocks, _THREADS, fitting(arguments, len(features)), shared_bytes)
+
+
+def group_rows(dhe: Dhe, dim: int, operand: Operand) -> int:
+    """Rows of a block by products of warp groups; 0 where a decoder cannot be made of them."""
+    return _shape(tuple(dhe.widths(dim)), operand, "wgmma").most_rows() if operand == "bf16" else 0
 
 
 def _check_hash(dhe: Dhe) -> None:
