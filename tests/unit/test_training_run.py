@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from command_line import recsmith
 from recsmith import api
 from recsmith.representations import build
-from recsmith.spec import Dhe, FormatError, Hybrid, PlanError, Rows, Select
+from recsmith.spec import Dhe, FormatError, Hybrid, InputError, PlanError, Rows, Select
 from recsmith.training import loop
 from recsmith.training.recipe import Recipe
 
@@ -161,6 +161,17 @@ def test_the_artifact_evaluates_as_the_module_did(whole):
     module = api.evaluate(folder, DATA, engine="torch", resamples=0, limit=5000)
     assert module.quality.samples == 5000 and 0.5 < module.quality.auc.value < 1
     assert module.table_bytes == done.table_bytes
+
+
+def test_an_artifact_is_evaluated_as_it_is_computed(whole):
+    """Rounding moves the loss, a little."""
+    exact, rounded = (
+        api.evaluate(whole[0], DATA, precision=precision, resamples=0, limit=3000).quality.logloss.value
+        for precision in ("fp32", "bf16")
+    )
+    assert rounded == pytest.approx(exact, rel=0.01) and rounded != exact
+    with pytest.raises(InputError, match="the module computes in fp32"):
+        api.evaluate(whole[0], DATA, engine="torch", precision="bf16")
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8", "int4"])

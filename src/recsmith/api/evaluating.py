@@ -14,7 +14,7 @@ from recsmith.data.readers import BadRows, Tally
 from recsmith.data.readers.batches import assemble, rechunk
 from recsmith.data.readers.rows import Rows
 from recsmith.data.store import with_labels
-from recsmith.spec import Batch, Model, Progress, Record, Serving, Weights, Workload
+from recsmith.spec import Batch, DecoderPrecision, InputError, Model, Progress, Record, Serving, Weights, Workload
 from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 
@@ -52,6 +52,7 @@ def evaluate(
     bad_rows: BadRows = "error",
     resamples: int = 200,
     limit: int = 0,
+    precision: DecoderPrecision = "fp32",
     serving: Sequence[Serving] = (),
     profile: Mapping[str, NDArray[np.int64]] | None = None,
     progress: Progress | None = None,
@@ -63,17 +64,22 @@ def evaluate(
         engine: `recsmith` serves the model as `predict` does; `torch` runs the module that was trained.
         resamples: for the bootstrap intervals.
         limit: > 0: the first so many samples only.
+        precision: in which rows are computed, where `serving` says nothing.
         serving, profile: how computed tables are served, as `plan` and `compile` take them.
 
     Raises:
         FormatError, CheckpointError: data or model cannot be read.
-        InputError: a sample is bad and bad rows are errors, or there are none.
+        InputError: a sample is bad and bad rows are errors, or there are none; or torch was asked for other than fp32.
     """
     model, weights = load(directory)
+    if engine == "torch" and precision != "fp32":
+        problem = f"rows in {precision} were asked for; the module computes in fp32"
+        raise InputError("evaluate", problem, "Leave out --engine torch.")
+    ways = serving or tuple(Serving(t.name, precision=precision) for t in model.tables if t.computed is not None)
     source, tally = sources.parse(data), Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
     scores, labels = [], []
-    with _Predictor(model, weights, engine, serving, profile) as predict:
+    with _Predictor(model, weights, engine, ways, profile) as predict:
         for rows in rechunk(_good(source, tally, limit), _BATCH):
             batch, clicks_B = assemble(rows, model, maps, tally)
             assert clicks_B is not None

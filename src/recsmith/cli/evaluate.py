@@ -21,6 +21,10 @@ EngineName = Annotated[
     Literal["recsmith", "torch"], typer.Option(help="recsmith: as `predict` serves it; torch: the module as trained.")
 ]
 Resamples = Annotated[int, typer.Option(min=0, help="For the intervals; 0 gives none.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    typer.Option(help="Of a DHE's products, as of recsmith plan; bf16 rounds as on a GPU."),
+]
 Limit = Annotated[int, typer.Option(min=0, help="The first so many samples only; 0: all.")]
 
 
@@ -31,6 +35,7 @@ def run(
     bad_rows: BadRows = "error",
     resamples: Resamples = 200,
     limit: Limit = 0,
+    precision: Precision = "fp32",
     *,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -47,6 +52,7 @@ def run(
             bad_rows=bad_rows,
             resamples=resamples,
             limit=limit,
+            precision=precision,
             progress=progress,
         )
     out.result(done, lambda console: _render(console, done))
