@@ -23,7 +23,7 @@ _TRIALS = 8
 _ATTEMPTS = 12
 # Share of a sample that its threads may have waited for a processor.
 _MOST_WAITED = 0.01
-_MOST_CALLS = 4096
+_MOST_CALLS = 1024
 
 
 class Activated(Protocol):
