@@ -12,7 +12,7 @@ from recsmith.calibration import folding
 from recsmith.data import shapes, synthetic
 from recsmith.reference import forward
 from recsmith.reference import lookup as oracle
-from recsmith.spec import InputError, Interaction, Uniform, UnknownNameError, Weights
+from recsmith.spec import InputError, Interaction, RecsmithError, Uniform, UnknownNameError, Weights
 from recsmith.testing.machines import cached_machine
 
 
@@ -171,6 +171,13 @@ def test_a_rival_that_is_wrong_or_missing_is_not_timed(monkeypatch):
     reasons = {each.engine: each.reason for each in record.missing}
     assert "off by" in reasons["wrong"] and "libfoo" in reasons["odd"]
     assert record.best_peer is None and record.ratio_to_best_peer is None
+
+
+@pytest.mark.parametrize("wrong", [{"against": ("torhc",)}, {"platform": "nowhere.json"}])
+def test_what_is_cheap_to_refuse_is_refused_before_tables_are_filled(monkeypatch, wrong):
+    monkeypatch.setattr(lookup, "SharedTables", lambda *_: pytest.fail("tables were filled"))
+    with pytest.raises(RecsmithError, match=r"torhc|nowhere"):
+        lookup.run_lookup_bench(LookupOptions("criteo_kaggle", 4, **wrong))
 
 
 def test_a_first_layer_is_timed_folded_and_not():

@@ -91,6 +91,7 @@ def run_independence_bench(options: IndependenceOptions, progress: Progress | No
     Raises:
         RecsmithError: the case is impossible, or our own engine fails; rivals that fail are in `missing`.
     """
+    rival.known(PEERS.names(), options.against, "peer")
     allocator = process.keep_freed_memory()
     shape = shapes.shape(options.workload, options.dim, options.max_bytes)
     machine = restrict(load(options.platform or "cpu"), options.threads)

@@ -59,7 +59,9 @@ def run_lookup_bench(options: LookupOptions, progress: Progress | None = None) -
 
 
 def begin(options: LookupOptions, progress: Progress | None) -> Bench:
-    """Tables, weights and workload of a case, before any engine."""
+    """Tables, weights and workload of a case, before any engine; what is cheap to refuse is looked at first."""
+    rival.known(PEERS.names(), options.against, "peer")
+    platform = load(options.platform or "cpu")
     shape = shapes.shape(options.workload, options.dim, options.max_bytes, options.dtype)
     if options.fuse != "none":
         shape = msgspec.structs.replace(shape, model=dlrm.dlrm(shape, options.fuse))
@@ -78,7 +80,7 @@ def begin(options: LookupOptions, progress: Progress | None) -> Bench:
         joint=None if options.fuse == "none" else dlrm.joint(shape.model, options.batch, options.seed),
     )
     workload = shape.workload(options.batch, laws, options.ids)
-    return Bench(options, shape, workload, tables, setup, load(options.platform or "cpu"))
+    return Bench(options, shape, workload, tables, setup, platform)
 
 
 def drawn(bench: Bench, count: int, seed: int, progress: Progress | None = None) -> list[Jagged]:
