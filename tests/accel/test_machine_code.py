@@ -12,6 +12,7 @@ import sass
 from test_emulator import plant
 
 from recsmith.kernels.cuda import nvrtc
+from recsmith.kernels.cuda.adding import Partial, Summed, added
 from recsmith.kernels.cuda.call import Ids, StoredRows, Vectors, best_offset, best_stride
 from recsmith.kernels.cuda.compiler import Nvcc, Nvrtc, choose_compiler, machine_code
 from recsmith.kernels.cuda.distinct import Noted, distinct
@@ -81,6 +82,12 @@ def decoder(*widths, numbers=0, operand="bf16", products="mma"):
     return decode(dhe, widths[-1], rows, operand=operand, output="fp16", index="int32", products=products)
 
 
+def partial_sums():
+    partials = tuple(Partial(1 << 24, 0, 65536) for _ in range(3))
+    sums = [Summed(replace(one, mode="mean"), partials) for one in vectors("fp16", 128)]
+    return added(sums, BAGS, 1 << 22, "fp16")
+
+
 def noting():
     noted = [Noted(one, at, 1 << 20, 1 << 21) for at, one in enumerate(vectors("fp32", 16, element=4))]
     return distinct(noted, BAGS, 1 << 22, 1 << 17, 1 << 23)
@@ -119,6 +126,7 @@ KERNELS = {
     "clustered bags": (lambda: clustered("fp16", BAGS, 20.0), 128, ("LD.128", 3)),
     "clustered one-hot": (lambda: clustered("fp16", ONE, 1.0), 128, ("LD.128", 4)),
     "clustered one-hot int8, bytes": (lambda: clustered("int8", ONE, 1.0, shift=1), 128, ("LD.8", 3)),
+    "partial sums": (partial_sums, 64, ("LDG.32", 4)),
     "decoder 1024-128-16": (lambda: decoder(1024, 128, 16), 128, ("LDSM", 8)),
     "decoder 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128), 255, ("LDSM", 8)),
     "decoder by number 1024-128-16": (lambda: decoder(1024, 128, 16, numbers=1 << 24), 128, ("LDSM", 8)),
@@ -155,6 +163,7 @@ def test_loads_stay_parallel_and_nothing_is_spilled(name):
         "interaction fp16 128",
         "resident bags",
         "streamed bags",
+        "partial sums",
         "different ids",
         "decoder by number 1024-128-16",
     ],

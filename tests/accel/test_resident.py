@@ -1,11 +1,14 @@
 """Tables kept in shared memory, and those streamed through it, run by the emulator, give what the oracle gives."""
 
+import itertools
+
 import numpy as np
 import pytest
-from batches import UNTOUCHED
+from batches import ELEMENT, UNTOUCHED, Placed, vectors_of
 from emulated import device
 from test_lookup import DTYPES, outside, recipes_of, run
 
+from recsmith.kernels.cuda.adding import Partial, Summed, added, listed
 from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
@@ -190,3 +193,26 @@ def test_what_cannot_be_kept_is_refused():
         run(single("UNPOOLED", [[1]], pooling="none"), device(), make=chunks(4096))
     with pytest.raises(InputError, match="has no bags"):
         run(single("UNPOOLED", [[1]], pooling="none"), device(), make=shared_out("all"))
+
+
+def test_partial_sums_are_added_in_the_order_in_which_they_are_listed():
+    """1 is lost beside 1e8, but not once that is gone; samples that a part does not have are not read from it."""
+    gpu, case = device(), single("ADDED", [[1], [2], [3]], dim=40)
+    parts = {value: np.full((3, 40), value, np.float32) for value in (1e8, 1.0, -1e8)}
+    parts[0.5] = np.full((3, 40), np.nan, np.float32)
+    parts[0.5][1:2] = 0.5
+    for output in ("fp32", "fp16"):
+        for order in itertools.permutations(parts):
+            placed = Placed(gpu, case)
+            out = placed.room(3 * 80 * 4)
+            one = vectors_of(placed, case.model.features[0], 0, out, 80 * 4)
+            spans = [(1, 2) if value == 0.5 else (0, 3) for value in order]
+            partials = tuple(Partial(placed.put(parts[at]), *span) for at, span in zip(order, spans, strict=True))
+            sums = [Summed(one, partials)]
+            gpu.run(added(sums, placed.ids(), placed.put(np.frombuffer(listed(sums), np.uint8)), output))
+            found = gpu.fetch(out, (3, 80 * 4 // ELEMENT[output]().nbytes), ELEMENT[output])[:, :40]
+            for sample in range(3):
+                wanted = np.float32(0)
+                for value in order:
+                    wanted += np.float32(value) if value != 0.5 or sample == 1 else np.float32(0)
+                assert (found[sample] == wanted.astype(ELEMENT[output])).all(), (order, sample)

@@ -173,10 +173,10 @@ def _basic(pricer: Pricer, feature: str) -> list[Candidate]:
 
 def _cuts(pricer: Pricer, feature: str, pieces: Mapping[str, int]) -> list[Candidate]:
     """Powers of two up to `pieces` of each strategy, and all cores. Unpooled features are not cut by rows, nor are
-    shards that groups keep, nor others where nobody adds partial sums up.
+    shards that groups keep.
     """
     rows = pricer.table(feature).rows
-    cut = "whole-rows" not in pricer.problem.platform.capabilities and pricer.ops[feature].pooling != "none"
+    cut = pricer.ops[feature].pooling != "none"
     found = []
     for name, most in pieces.items():
         groups = pricer.groups(name)

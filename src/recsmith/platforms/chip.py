@@ -107,7 +107,7 @@ def capabilities(chip: Chip) -> tuple[str, ...]:
     """What it can do, and how it differs from a processor that runs the caller too."""
     arch = f"sm_{chip.compute_capability.replace('.', '')}"
     clusters = (f"cluster:{int(chip['cluster_sms'])}",) if _clusters(chip) else ()
-    return (f"isa:{arch}", "launched", "hides-latency", "whole-rows", "page:huge", *clusters)
+    return (f"isa:{arch}", "launched", "hides-latency", "page:huge", *clusters)
 
 
 def overheads(chip: Chip) -> Overheads:

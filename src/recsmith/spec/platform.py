@@ -171,10 +171,10 @@ class Platform(Record, frozen=True):
         machine: what identifies it to people and to `compile`: model name, instruction set.
         capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge"), or what sets its
             kind apart: "launched": no core is the caller's, all work is handed over; "hides-latency": a core has
-            so many threads that hints to prefetch are of no use; "whole-rows": cores do not add up partial sums of
-            row shards; "cluster:8": up to 8 neighbouring cores read each other's local memory; "clusters:4x32": in
-            groups of 4, at most 32 groups at a time; "wgmma:128": decoders of computed rows are multiplied by warp
-            groups in blocks of 128 rows, which was found right and faster there.
+            so many threads that hints to prefetch are of no use; "cluster:8": up to 8 neighbouring cores read each
+            other's local memory; "clusters:4x32": in groups of 4, at most 32 groups at a time; "wgmma:128": decoders
+            of computed rows are multiplied by warp groups in blocks of 128 rows, which was found right and faster
+            there.
         source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
         command: the command that measured it; empty otherwise.
         date: when, ISO 8601.

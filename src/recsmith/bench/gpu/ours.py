@@ -53,13 +53,19 @@ class Ours:
     def _of(self, bucket: Bucket, ids: Ids) -> tuple[Launch, ...]:
         case = self._case
         if case.bottom is None:
-            return self._lookups.launches(bucket, ids, self._output, self._put)
+            return self._lookups.launches(bucket, ids, self._output, self)
         stride = case.dim * case.bottom.element_size()
         bottom = StoredRows(case.bottom.data_ptr(), case.batch, case.dim, case.operand, stride)
         return (self._lookups.joined(ids, bottom, self._output, operand=case.operand, columns=case.out.stride(0)),)
 
-    def _put(self, words: bytes) -> int:
+    def put(self, words: bytes) -> int:
+        """The address of a copy of `words` on the GPU."""
         self._words.append(self._case.world.tensor(list(words), self._case.world.torch.uint8))
+        return int(self._words[-1].data_ptr())
+
+    def room(self, nbytes: int) -> int:
+        """The address of memory of the GPU to write to."""
+        self._words.append(self._case.world.empty((nbytes,), self._case.world.torch.uint8))
         return int(self._words[-1].data_ptr())
 
     def call(self, at: int) -> Any:

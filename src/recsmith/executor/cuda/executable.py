@@ -20,6 +20,7 @@ from .launches import Lookups, Output
 from .lending import DeviceArray, DeviceLooked, Loan
 from .prediction import DlrmOnGpu
 from .recording import DriverRecorder, Lane, Recorder, Step, Steps
+from .scratch import GraphScratch
 from .slots import IN_FLIGHT, Recorded, Slots
 from .tables import PlacedTables
 from .torch_side import TorchSide
@@ -270,11 +271,8 @@ class CudaExecutable(Closing):
         sequences = {name: start + at for name, at in block.sequences.items()}
         output = Output(start + block.pooled, 4 * self.model.width, "fp32", sequences)
 
-        def put(nbytes: bytes) -> int:
-            memories.append(device.place(np.frombuffer(nbytes, np.uint8)))
-            return memories[-1].address
-
-        launches = lookups.launches(self._plan.bucket(block.form.batch), block.ids(), output, put)
+        bucket, scratch = self._plan.bucket(block.form.batch), GraphScratch(device, memories)
+        launches = lookups.launches(bucket, block.ids(), output, scratch)
         for launch in launches:
             # Compiled and loaded before recording begins, during which that is not allowed.
             device.function(launch.program)

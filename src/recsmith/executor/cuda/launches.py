@@ -4,15 +4,17 @@ Where a table lies in global memory, whichever multiprocessors the hardware pick
 stage are one launch, which shares the work out evenly, and the cores that a plan names for them bind nothing. They bind
 as soon as a stage keeps tables in shared memory: one block then runs on each multiprocessor and serves what is its own.
 Where several keep a table together, blocks are numbered as the plan's cores, and as many in a row are a cluster.
+Parts of a table that are kept here and there make sums of their own, which one launch adds up in the plan's order.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from recsmith.kernels.cuda import FLOWS, KEPT_BY
+from recsmith.kernels.cuda.adding import Partial, Summed, added, listed
 from recsmith.kernels.cuda.call import ELEMENT_BYTES, Ids, OutputType, StoredRows, Vectors
 from recsmith.kernels.cuda.gathering import GatherTuning
 from recsmith.kernels.cuda.interaction import interact
@@ -20,9 +22,11 @@ from recsmith.kernels.cuda.lookup import lookup
 from recsmith.kernels.cuda.program import Launch
 from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
-from recsmith.spec import Bucket, Feature, Interval, Model, Objective, Placement, Stage, UnavailableError
+from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
 
-Put = Callable[[bytes], int]
+from .parts import Part, parts_of, whole
+from .scratch import Scratch
+
 FAR_BYTES = 4 << 20
 """Tables beyond this are read past the first-level cache, which holds a few hundred kB at most."""
 
@@ -62,17 +66,16 @@ class Lookups:
     tuning: GatherTuning | None = None
     live: frozenset[str] = frozenset()
 
-    def launches(self, bucket: Bucket, ids: Ids, output: Output, put: Put) -> tuple[Launch, ...]:
+    def launches(self, bucket: Bucket, ids: Ids, output: Output, scratch: Scratch) -> tuple[Launch, ...]:
         """The launches that write all vectors, one after the other.
 
         Args:
-            put: copies bytes to the GPU, where they must stay until the launches have run; yields their address, a
-                multiple of 16.
+            scratch: gives memory that stays as long as the launches are run.
 
         Raises:
             UnavailableError: the plan asks for a data flow that has no CUDA kernel.
         """
-        return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output, put))
+        return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output, scratch))
 
     def joined(self, ids: Ids, bottom: StoredRows, output: Output, *, operand: OutputType, columns: int = 0) -> Launch:
         """The launch that writes the top MLP's input: all vectors looked up and multiplied, never written themselves.
@@ -106,7 +109,7 @@ class Lookups:
         wanted = set(names)
         return [self._vectors(f, numbers[f.name], output) for f in self.model.features if f.name in wanted]
 
-    def _stage(self, stage: Stage, ids: Ids, output: Output, put: Put) -> list[Launch]:
+    def _stage(self, stage: Stage, ids: Ids, output: Output, scratch: Scratch) -> list[Launch]:
         by_feature: dict[str, list[Placement]] = defaultdict(list)
         unpooled = {feature.name for feature in self.model.features if feature.pooling == "none"}
         for placement in stage.placements:
@@ -124,75 +127,36 @@ class Lookups:
             made.append(streamed(self.vectors(streams, output), ids, output.dtype))
         if kept:
             owned = {f: placements for f, placements in by_feature.items() if f not in (*rows, *streams)}
-            made.append(self._owned(owned, ids, output, put))
+            made += self._owned(owned, ids, output, scratch)
         return made
 
-    def _owned(self, served: Mapping[str, Sequence[Placement]], ids: Ids, output: Output, put: Put) -> Launch:
-        """The launch in which each multiprocessor serves its own samples, from shared memory where rows are kept."""
-        features = [feature.name for feature in self.model.features if feature.name in served]
-        vectors = self.vectors(features, output)
-        segments: list[list[Segment]] = [[] for _ in self.cores]
-        for at, feature in enumerate(features):
-            kept, together, shares = self._shares(served[feature])
-            for first in range(0, len(shares), together):
-                group = shares[first : first + together]
-                spans = {self.cores[core]: samples.samples(ids.batch) for core, samples in group}
-                for block, span in spans.items() if any(map(len, spans.values())) else ():
-                    segments[block].append(Segment(at, span.start, span.stop, kept, together))
-        owned = owners(vectors, segments)
-        return resident(vectors, ids, owned, put(owned.words), output.dtype)
+    def _owned(
+        self, served: Mapping[str, Sequence[Placement]], ids: Ids, output: Output, scratch: Scratch
+    ) -> list[Launch]:
+        """The launches in which each multiprocessor serves its own samples, from shared memory where rows are kept.
 
-    def _shares(self, placements: Sequence[Placement]) -> tuple[int, int, list[tuple[str, Interval]]]:
-        """Rows kept in shared memory, by how many cores together, and which core serves which samples.
-
-        Raises:
-            UnavailableError: rows are cut in another way than into hot ones, kept, and the others.
+        Vectors that several parts of a table have a share in are float32 at first, and added up by one launch more.
         """
-        whole = self.tables[placements[0].shard.table].rows
-        hot = [p for p in placements if p.strategy in KEPT_BY]
-        rest = {(p.cores, p.samples): p.shard for p in placements if p.strategy == "gm"}
-        for placement in hot:
-            shard = placement.shard
-            other = rest.pop((placement.cores, placement.samples), None)
-            cut = other is None and shard.rows != whole
-            if cut or shard.start != 0 or (other is not None and (other.start, other.stop) != (shard.stop, whole)):
-                raise UnavailableError(
-                    "compile",
-                    f"feature '{placement.feature}' keeps rows [{shard.start}, {shard.stop}) of {whole} in shared "
-                    "memory",
-                    "Keep whole tables, or rows from 0 on and the others under 'gm' on the same cores.",
-                )
-        if hot and rest:
-            raise UnavailableError(
-                "compile",
-                f"feature '{hot[0].feature}' keeps rows in shared memory for a part of the samples only",
-                "Serve all samples alike.",
-            )
-        kept, together = max((p.shard.stop for p in hot), default=0), self._together(hot)
-        # Shards in global memory are one: whoever is named first for some samples reads all of the table.
-        first = hot or list({p.samples: p for p in reversed(placements)}.values())
-        parts = [pair for p in first for pair in zip(p.cores, p.samples.split(len(p.cores)), strict=True)]
-        return kept, together, parts
+        by_dtype: dict[OutputType, _Blocks] = defaultdict(lambda: _Blocks(len(self.cores)))
+        sums: list[Summed] = []
+        for one, name in zip(self.vectors(list(served), output), self._in_order(served), strict=True):
+            parts = parts_of(served[name], one.rows.rows)
+            if whole(parts, one.rows.rows):
+                by_dtype[output.dtype].serve(one, parts, ids.batch, self.cores)
+            else:
+                row_bytes = 4 * one.rows.dim
+                rooms = [scratch.room(ids.batch * row_bytes) for _ in parts]
+                for part, room in zip(parts, rooms, strict=True):
+                    partial = replace(one, out=room, out_stride_bytes=row_bytes, mode="sum")
+                    by_dtype["fp32"].serve(partial, [part], ids.batch, self.cores)
+                spans = [part.span(ids.batch) for part in parts]
+                shares = (Partial(room, span.start, span.stop) for room, span in zip(rooms, spans, strict=True))
+                sums.append(Summed(one, tuple(shares)))
+        made = [blocks.launch(ids, scratch, dtype) for dtype, blocks in by_dtype.items()]
+        return [*made, added(sums, ids, scratch.put(listed(sums)), output.dtype)] if sums else made
 
-    def _together(self, hot: Sequence[Placement]) -> int:
-        """How many cores keep what `hot` says together.
-
-        Raises:
-            UnavailableError: different numbers, or cores that are no neighbours.
-        """
-        sizes = {KEPT_BY[placement.strategy] for placement in hot} or {1}
-        together = max(sizes)
-        numbers = [[self.cores[core] for core in placement.cores] for placement in hot]
-        groups = [own[at : at + together] for own in numbers for at in range(0, len(own), together)]
-        able = [list(range(first, first + together)) for first in range(0, len(self.cores), together)]
-        whole = all(own in able for own in groups)
-        if len(sizes) > 1 or not whole:
-            raise UnavailableError(
-                "compile",
-                f"feature '{hot[0].feature}' is kept by cores that are not groups of {together} neighbours",
-                "Name cores as the platform numbers them, whole groups one after the other.",
-            )
-        return together
+    def _in_order(self, names: Collection[str]) -> list[str]:
+        return [feature.name for feature in self.model.features if feature.name in names]
 
     def _flow(self, placements: Sequence[Placement]) -> str:
         """What serves a feature: one of `KEPT_BY` when some of its rows are kept.
@@ -232,6 +196,26 @@ class Lookups:
             bag=self.bags.get(feature.name, 1.0),
             far=rows.rows * rows.stride_bytes > FAR_BYTES,
         )
+
+
+class _Blocks:
+    """What each block of a launch serves, as it is put together."""
+
+    def __init__(self, blocks: int) -> None:
+        self._vectors: list[Vectors] = []
+        self._segments: list[list[Segment]] = [[] for _ in range(blocks)]
+
+    def serve(self, vectors: Vectors, parts: Sequence[Part], batch: int, numbers: Mapping[str, int]) -> None:
+        """Have `parts` of a feature served, each by its own cores."""
+        for part in parts:
+            for block, segment in part.segments(len(self._vectors), batch, numbers):
+                self._segments[block].append(segment)
+        self._vectors.append(vectors)
+
+    def launch(self, ids: Ids, scratch: Scratch, output: OutputType) -> Launch:
+        """The launch of all that was given."""
+        owned = owners(self._vectors, self._segments)
+        return resident(self._vectors, ids, owned, scratch.put(owned.words), output)
 
 
 def tuning_of(placements: Sequence[Placement]) -> GatherTuning:

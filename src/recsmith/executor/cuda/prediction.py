@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from recsmith.kernels.cuda.call import ELEMENT_BYTES, Ids, StoredRows, Vectors
 from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.kernels.cuda.interaction import interact, pairs
@@ -20,6 +18,7 @@ from .forms import DENSE_COLUMNS, Block, Sizes
 from .launches import Lookups, Output
 from .mlp import GpuMlp
 from .recording import Step, Steps
+from .scratch import GraphScratch
 from .torch_side import ELEMENT, Precision, TorchSide
 
 
@@ -120,20 +119,16 @@ class DlrmOnGpu:
         self, ids: Ids, bucket: Bucket, lookups: Lookups, room: _Room, words: list[Memory]
     ) -> tuple[Sequence[Launch], Sequence[Launch]]:
         """Launches that need no output of the bottom MLP, and those that do."""
-
-        def put(nbytes: bytes) -> int:
-            words.append(self._device.place(np.frombuffer(nbytes, np.uint8)))
-            return words[-1].address
-
+        scratch = GraphScratch(self._device, words)
         out = Output(room.joined, self._columns * self._element, self._dtype)
         if not self._dot:
             behind = Output(out.address + self._first * self._element, out.stride_bytes, self._dtype)
-            return lookups.launches(bucket, ids, behind, put), ()
+            return lookups.launches(bucket, ids, behind, scratch), ()
         bottom = StoredRows(room.bottom, ids.batch, self._first, self._dtype, self._first * self._element)
         if all(placement.strategy == "gm" for stage in bucket.stages for placement in stage.placements):
             return (), (lookups.joined(ids, bottom, out, operand=self._dtype, columns=self._columns),)
         written = Output(room.written(), self._model.width * self._element, self._dtype)
-        return lookups.launches(bucket, ids, written, put), (self._multiplied(ids, bottom, written, out),)
+        return lookups.launches(bucket, ids, written, scratch), (self._multiplied(ids, bottom, written, out),)
 
     def _multiplied(self, ids: Ids, bottom: StoredRows, written: Output, out: Output) -> Launch:
         """The launch that multiplies vectors which were written before."""

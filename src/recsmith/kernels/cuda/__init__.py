@@ -7,6 +7,7 @@ A launch is plain data, made by one function a kernel, and run by a `Device` (or
 - `interaction.interact`: look-up and dot interaction in one; vectors never go to memory;
 - `resident.resident`: tables, or some of their rows, in the shared memory of the multiprocessors that own them, one or
   a cluster of them;
+- `adding.added`: partial sums of row shards added up, always in the same order;
 - `streamed.streamed`: tables read in chunks through shared memory;
 - `distinct.distinct`: the different ids of computed tables, each noted once;
 - `hashed.decode`: rows of deep hash embeddings, all features in one launch.
