@@ -13,7 +13,7 @@ from recsmith.platforms.restrict import restrict
 from recsmith.spec import Curve, Memory, Platform, UnavailableError
 
 SMALL = Sizes(rows=512, sets=2, nodes=4, rounds=1, copied_bytes=4096, decoders=())
-NEAR = Footprints(hbm=1 << 16, l2=1 << 14, l1=1 << 12, shared=1 << 12, written={"hbm": 1 << 12, "l2": 1 << 10})
+NEAR = Footprints(1 << 16, 1 << 14, 1 << 12, 1 << 12, 1 << 14, written={"hbm": 1 << 12, "l2": 1 << 10})
 
 
 def here(like="a100", cores=4) -> Platform:
@@ -32,8 +32,8 @@ def test_every_level_is_measured_and_the_profile_says_so():
         progress=lambda step, done, total: steps.append((step, done, total)),
     )
     assert found.source == "measured" and found.date and "measure --platform cuda" in found.command
-    assert steps[-1] == ("memories", 8, 8)
-    for name in ("hbm", "l2", "sm0/l1", "sm0/shared", "sm0/staging"):
+    assert steps[-1] == ("memories", 10, 10)
+    for name in ("hbm", "l2", "sm0/l1", "sm0/shared", "sm0/staging", "host"):
         old, new = here().memory(name), found.memory(name)
         assert new.curves != old.curves
         assert all(curve.seconds >= 0 for curve in new.curves)
@@ -55,7 +55,8 @@ def test_clusters_are_measured_where_there_are_some():
 
 def test_when_time_is_up_the_rest_stays_modelled_and_a_note_names_it():
     found = measure(here(), device=device(), row_bytes=(64,), sizes=SMALL, footprints=NEAR, budget_s=0.0)
-    assert any(note == "Time was up: modelled remain hbm 64 B, l2 64 B, l1 64 B, shared 64 B." for note in found.notes)
+    left = "hbm 64 B, l2 64 B, l1 64 B, shared 64 B, host 64 B"
+    assert f"Time was up: modelled remain {left}." in found.notes
 
 
 def test_another_gpu_is_refused():

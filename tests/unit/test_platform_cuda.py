@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.cost.fitted import FittedCost
+from recsmith.cost.near import RESERVE_BYTES
 from recsmith.data import distributions, shapes
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.platforms import load
@@ -17,6 +18,7 @@ from recsmith.platforms.cuda import probe
 from recsmith.platforms.driver import CudaDriver, Device, pcie_link
 from recsmith.platforms.restrict import restrict
 from recsmith.spec import (
+    CapacityError,
     Feature,
     Model,
     PlanError,
@@ -276,7 +278,11 @@ def test_planners_give_tables_to_whole_groups(planner):
     assert [placed[f"f{at}"].strategy for at in range(3)] == ["l1x4"] * 3
     assert len({placed[f"f{at}"].cores for at in range(3)}) == 3, "none of them has room for two"
     with pytest.raises(PlanError, match="no placement of table 't0'"):
-        api.plan(*grouped_problem(), planner=planner, allow=["l1", "l1x2"])
+        api.plan(*grouped_problem(), planner=planner, allow=["l1x2"])
+    cut = [
+        p for b in api.plan(*grouped_problem(), planner=planner, allow=["l1"]).buckets for p in b.stages[0].placements
+    ]
+    assert {p.feature for p in cut if p.reduce == "add"} >= {"f0", "f1", "f2"}, "rows are cut where none may group"
 
 
 def test_plans_drawn_at_random_keep_to_groups():
@@ -329,3 +335,48 @@ def test_a_plan_whose_cores_cannot_keep_a_table_together_is_refused():
                 api.problem(model, platform, workload),
                 api.strategies(),
             )
+
+
+def divided_problem(hbm_bytes):
+    """A small and a large table of as many look-ups, on a GPU whose memory holds so much beside its reserve."""
+    tables = (Table("large", 1_000_000, 16, RowFormat("fp16")), Table("small", 1000, 16, RowFormat("fp16")))
+    model = Model("m", tables, (Feature("fl", "large"), Feature("fs", "small")))
+    platform = restrict(load("h200"), 4)
+    memories = [replace(m, capacity_bytes=hbm_bytes) if m.id == "hbm" else m for m in platform.memories]
+    return model, replace(platform, memories=tuple(memories)), Workload.uniform(model, 4096)
+
+
+def test_rows_that_a_gpu_has_no_room_for_are_read_across_the_bus():
+    model, platform, workload = divided_problem(RESERVE_BYTES + 8_032_000)
+    plan = api.plan(model, platform, workload, planner="symmetric")
+    assert plan.notes[0] == "0.0 GB of 1 tables (large) are read from the host's memory."
+    assert {p.feature: p.strategy for p in plan.buckets[0].stages[0].placements}["fl"] == "gm"
+    breakdown = plan.predicted[0].total.breakdown
+    (curve,) = [
+        c for c in platform.memory("host").curves if (c.access, c.row_bytes, c.active_cores) == ("copy", 32, 132)
+    ]
+    assert breakdown["rows host"] == pytest.approx(0.75 * 1024 * curve.seconds * 4 / 132), "three quarters lie there"
+    roomy = api.plan(*divided_problem(1 << 40), planner="symmetric")
+    assert "rows host" not in roomy.predicted[0].total.breakdown and not any("host" in note for note in roomy.notes)
+    assert plan.predicted[0].total.seconds > roomy.predicted[0].total.seconds
+
+
+def test_more_than_gpu_and_host_hold_is_refused():
+    model, platform, workload = divided_problem(RESERVE_BYTES)
+    platform = replace(
+        platform, memories=tuple(replace(m, capacity_bytes=1000) if m.id == "host" else m for m in platform.memories)
+    )
+    platform = replace(
+        platform, memories=tuple(replace(m, capacity_bytes=1000) if m.id == "hbm" else m for m in platform.memories)
+    )
+    with pytest.raises(CapacityError, match="has 2,000"):
+        api.plan(model, platform, workload, planner="symmetric")
+
+
+def test_flows_that_keep_rows_are_not_planned_for_what_lies_in_the_hosts_memory():
+    model, platform, workload = divided_problem(RESERVE_BYTES)
+    for planner in ("symmetric", "greedy"):
+        with pytest.raises(PlanError, match="no placement"):
+            api.plan(model, platform, workload, planner=planner, allow=["l1", "gm_ub"])
+        plan = api.plan(model, platform, workload, planner=planner)
+        assert {p.strategy for p in plan.buckets[0].stages[0].placements} == {"gm"}

@@ -202,6 +202,8 @@ def _priced(
 
 
 def _fits_empty(pricer: Pricer, classes: Classes, candidate: Candidate) -> bool:
+    if not pricer.able(candidate.feature, candidate.strategy):
+        return False
     room = Room(pricer.problem.platform)
     flow, table = pricer.strategies[candidate.strategy], pricer.table(candidate.feature)
     largest = max(shards_of(pricer, candidate), key=lambda shard: shard.rows)

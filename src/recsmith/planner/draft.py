@@ -27,7 +27,7 @@ def drafted(
         objective=problem.objective,
         planner=planner,
         buckets=tuple(buckets),
-        notes=tuple(notes),
+        notes=(*pricer.notes, *notes),
     )
     return msgspec.structs.replace(plan, predicted=predict(plan, pricer, lower_bounds))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from recsmith.cost.near import far_shares, with_far_rows
 from recsmith.spec import (
     Access,
     Bucket,
@@ -72,6 +73,9 @@ class Pricer:
         problem: what the plans are for.
         strategies: by name, those that plans may use.
         cost: the cost model.
+
+    Attributes:
+        far: table name to the part of its rows that lies in the host's memory; none where everything fits the device's.
     """
 
     def __init__(self, problem: Problem, strategies: Mapping[str, Strategy], cost: CostModel) -> None:
@@ -86,6 +90,7 @@ class Pricer:
         self._works: dict[tuple[object, ...], Work] = {}
         self._near: dict[int, tuple[Work, Work]] = {}
         self.joining = Joining(problem)
+        self.far = far_shares(problem.platform, problem.model.tables, _asked(problem))
 
     def table(self, feature: str) -> Table:
         """The table that `feature` reads."""
@@ -94,6 +99,21 @@ class Pricer:
     def whole(self, feature: str) -> Shard:
         """All rows of the feature's table."""
         return Shard(self.ops[feature].table, 0, self.table(feature).rows)
+
+    def able(self, feature: str, strategy: str) -> bool:
+        """Whether `strategy` can serve the feature: rows in the host's memory are read one by one, where they are."""
+        near = self.ops[feature].table not in self.far
+        return near or not self.strategies[strategy].resident(self.table(feature), self.whole(feature))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What lies across the bus, in a sentence."""
+        if not self.far:
+            return ()
+        tables = [table for table in self.problem.model.tables if table.name in self.far]
+        nbytes = sum(self.far[table.name] * table.nbytes for table in tables)
+        names = ", ".join(table.name for table in tables[:4]) + (" ..." if len(tables) > 4 else "")
+        return (f"{nbytes / 1e9:.1f} GB of {len(tables)} tables ({names}) are read from the host's memory.",)
 
     def groups(self, strategy: str) -> tuple[tuple[str, ...], ...]:
         """The groups of cores that `strategy` takes: each core alone, or as many as keep a shard together."""
@@ -121,6 +141,7 @@ class Pricer:
                 self._accesses[named] = workload.access(feature)
             flow = self.strategies[strategy]
             work = flow.work(self.ops[feature], self.table(feature), shard, samples, self._accesses[named])
+            work = with_far_rows(work, self.far.get(shard.table, 0.0))
             self._works[key] = msgspec.structs.replace(
                 work, tuning=tuning, interleaved=interleaved, apart_bytes=self._apart_bytes
             )
@@ -220,6 +241,14 @@ class Pricer:
                 flops=sum(vectors[f] * n / ELEMENT_BYTES for f, n in partial.items()),
             )
         return self._works[key]
+
+
+def _asked(problem: Problem) -> dict[str, float]:
+    """Table name to the most look-ups a sample that any workload asks for."""
+    found: dict[str, float] = defaultdict(float)
+    for op in problem.gathers:
+        found[op.table] += max(w.access(op.feature).pooling_factor for w in problem.objective.workloads)
+    return found
 
 
 def predict(plan: Plan, pricer: Pricer, lower_bounds: Mapping[str, float] | None = None) -> tuple[Predicted, ...]:

@@ -85,7 +85,8 @@ def _first_able(pricer: Pricer, cores: Sequence[str], feature: str, names: Seque
 
     def able(name: str) -> bool:
         whole = {core for group in pricer.groups(name) if set(group) <= set(cores) for core in group} == set(cores)
-        return whole and all(room.fits(core, pricer.strategies[name], table, shard) for core in cores)
+        fits = pricer.able(feature, name)
+        return whole and fits and all(room.fits(core, pricer.strategies[name], table, shard) for core in cores)
 
     return next((name for name in names if able(name)), "")
 

@@ -3,7 +3,7 @@
 A streaming multiprocessor (SM) is a core. `global` is device memory behind the L2, `local` shared memory that holds
 tables, `staging` the rest of shared memory. Seconds are modelled: bytes at the rate of the SM or at its share of the
 chip's rate, or instructions at the rate at which an SM starts them, whichever takes longest. SMs of a cluster read each
-other's shared memory: together it is their `group` memory.
+other's shared memory: together it is their `group` memory. Tables that device memory does not hold lie in the `host`'s.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def modelled(chip: Chip) -> Platform:
     if _clusters(chip):
         together = int(chip["cluster_sms"]) * _local_bytes(chip)
         memories.append(Memory("cluster", "l2", sms, together, "remote", persistent=False, curves=_cluster(chip)))
+    host = int(chip["host_bytes"])
+    memories.append(Memory("host", None, sms, host, "remote", curves=_host(chip), line_bytes=SECTOR_BYTES))
     return Platform(
         name=chip.name,
         kind="cuda",
@@ -133,7 +135,7 @@ def _core(chip: Chip, sm: str, at: int) -> Core:
         id=sm,
         index=at,
         memories=(f"{sm}/l1", f"{sm}/shared", f"{sm}/staging", *cluster.values(), "l2", "hbm"),
-        roles={"global": "hbm", "local": f"{sm}/shared", "staging": f"{sm}/staging", **cluster},
+        roles={"global": "hbm", "local": f"{sm}/shared", "staging": f"{sm}/staging", "host": "host", **cluster},
         flops_per_s=chip["flops_per_s"] / chip.sms,
     )
 
@@ -178,6 +180,12 @@ def _l1(chip: Chip) -> tuple[Curve, ...]:
 def _scratchpad(chip: Chip) -> tuple[Curve, ...]:
     level = _Level(chip, 16, math.inf, math.inf, chip["l1_latency_s"])
     return level.curves(chip["shared_bytes_per_clock"])
+
+
+def _host(chip: Chip) -> tuple[Curve, ...]:
+    """Rows of pinned host memory, which all SMs read across one bus."""
+    rate = chip["pcie_bytes_per_s"]
+    return tuple(c for c in _Level(chip, SECTOR_BYTES, rate, rate, 0.0).curves() if c.access != "latency")
 
 
 def _cluster(chip: Chip) -> tuple[Curve, ...]:

@@ -6,8 +6,11 @@ from msgspec.structs import replace
 
 from recsmith.spec import Platform
 
+from .cgroup import read_limits
 from .chip import Chip, Figure, chip, modelled, names
 from .driver import Device, Driver, open_driver
+from .ram import ram_bytes
+from .system import System
 
 
 def h200() -> Platform:
@@ -37,7 +40,7 @@ def probe(driver: Driver | None = None, device: int = 0) -> Platform:
     """
     found = (driver or open_driver()).device(device)
     near = nearest(found)
-    platform = modelled(seen(found, near))
+    platform = modelled(seen(found, near, host_bytes()))
     known = "figures of its own kind" if found.name == near.title else f"figures of '{near.title}', the nearest known"
     return replace(
         platform,
@@ -66,9 +69,16 @@ def nearest(device: Device) -> Chip:
     return min(known, key=distance)
 
 
-def seen(device: Device, near: Chip) -> Chip:
-    """`near` with what the driver says of `device` in its place; chip-wide rates in proportion."""
+def host_bytes() -> int:
+    """Main memory of the machine that the GPU is in."""
+    system = System()
+    return sum(ram_bytes(system, (0,), read_limits(system)).values())
+
+
+def seen(device: Device, near: Chip, host: int) -> Chip:
+    """`near` with what the driver says of `device`, and `host` bytes, in its place; chip-wide rates in proportion."""
     said = {
+        "host_bytes": float(host),
         "sms": float(device.sms),
         "clock_hz": device.clock_hz,
         "shared_bytes": float(device.shared_bytes),

@@ -254,7 +254,7 @@ def check_capacity(plan: Plan, problem: Problem, strategies: Mapping[str, Strate
 
 def _check_main_memory(tables: Set[str], problem: Problem) -> None:
     needed = sum(problem.model.table(name).nbytes for name in tables)
-    available = problem.platform.main_bytes
+    available = problem.platform.table_bytes
     if needed > available:
         raise CapacityError(
             "plan",

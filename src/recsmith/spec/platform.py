@@ -12,7 +12,7 @@ from .errors import PlanError
 from .record import Record
 from .row_format import RowDtype
 
-Role = Literal["global", "local", "staging", "group"]
+Role = Literal["global", "local", "staging", "group", "host"]
 Page = Literal["4k", "huge"]
 RowAccess = Literal["gather", "copy"]
 PrefetchLevel = Literal["none", "t0", "t1", "nta"]
@@ -135,8 +135,9 @@ class Core(Record, frozen=True):
         index: the operating system's number.
         siblings: ids of cores that share its execution units (SMT).
         memories: ids of the memories it reaches, innermost first.
-        roles: which memory a strategy means by `global`, `local` (private, keeps data), `staging` (private, scratch)
-            and `group` (the `local` memories of a few neighbouring cores, each of which reads all of them).
+        roles: which memory a strategy means by `global`, `local` (private, keeps data), `staging` (private, scratch),
+            `group` (the `local` memories of a few neighbouring cores, each of which reads all of them) and `host` (what
+            tables lie in that `global` has no room for).
     """
 
     id: str
@@ -171,6 +172,7 @@ class Platform(Record, frozen=True):
         machine: what identifies it to people and to `compile`: model name, instruction set.
         capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge"), or what sets its
             kind apart: "launched": no core is the caller's, all work is handed over; "hides-latency": a core has
+            so many threads that hints to prefetch are of no use; "cluster:8": up to 8 neighbouring cores read each
             so many threads that hints to prefetch are of no use; "cluster:8": up to 8 neighbouring cores read each
             other's local memory; "clusters:4x32": in groups of 4, at most 32 groups at a time; "wgmma:128": decoders
             of computed rows are multiplied by warp groups in blocks of 128 rows, which was found right and faster
@@ -242,5 +244,13 @@ class Platform(Record, frozen=True):
     @property
     def main_bytes(self) -> int:
         """What the memories hold that its cores mean by `global`, each counted once."""
-        mains = {core.roles["global"] for core in self.cores}
-        return sum(self.memory(name).capacity_bytes for name in mains)
+        return self._bytes_of("global")
+
+    @property
+    def table_bytes(self) -> int:
+        """What tables may take in all: its main memories, and those of its host."""
+        return self.main_bytes + self._bytes_of("host")
+
+    def _bytes_of(self, role: Role) -> int:
+        names = {core.roles[role] for core in self.cores if role in core.roles}
+        return sum(self.memory(name).capacity_bytes for name in names)

@@ -29,6 +29,7 @@ class Footprints:
     l2: int = 16 << 20
     l1: int = 16 << 10
     shared: int = 96 << 10
+    host: int = 256 << 20
     written: Mapping[str, int] = field(default_factory=lambda: {"hbm": 1 << 30, "l2": 8 << 20})
 
 
@@ -66,7 +67,9 @@ def measure(
     together = tuple(size for size in (2, 4, 8) if platform.groups(size) and gpu.attribute("clusters"))
     probes = Probes(gpu, len(platform.cores), sizes)
     steps = _Steps(probes, footprints or Footprints(), budget_s, progress, max(together, default=0))
-    curves = steps.curves(tuple(row_bytes))
+    has_host = any("host" in core.roles for core in platform.cores)
+    more = [name for name, there in (("cluster", together), ("host", has_host)) if there]
+    curves = steps.curves(tuple(row_bytes), ("hbm", "l2", "l1", "shared", *more))
     overheads, bus, clusters = steps.overheads(platform.overheads), steps.bus(), steps.clusters(together)
     # Last: no other kernel was never run before.
     grouped, said = _products(gpu, sizes or Sizes(), apart=device is None)
@@ -129,10 +132,9 @@ class _Steps:
         self._written_s = 0.0
         self.notes: list[str] = []
 
-    def curves(self, row_bytes: tuple[int, ...]) -> dict[str, list[Curve]]:
+    def curves(self, row_bytes: tuple[int, ...], levels: Sequence[str]) -> dict[str, list[Curve]]:
         """Level to what was measured of it; sizes in an order in which an early end leaves most."""
-        found: dict[str, list[Curve]] = {"hbm": [], "l2": [], "l1": [], "shared": []}
-        found |= {"cluster": []} if self._together else {}
+        found: dict[str, list[Curve]] = {level: [] for level in levels}
         for level, nbytes in self._footprints.written.items():
             seconds = self._probes.write_byte_s(nbytes)
             self._written_s = max(self._written_s, seconds)
@@ -173,8 +175,9 @@ class _Steps:
             seconds = self._probes.owned_row_s(size, self._footprints.shared, together)
             return [Curve("gather", size, 0, "huge", seconds), Curve("copy", size, 0, "huge", seconds)]
         footprint = getattr(self._footprints, level)
-        gather = self._probes.random_row_s(size, footprint, _BAG)
-        copied = self._probes.random_row_s(size, footprint, 1) - size * self._written_s
+        pinned = level == "host"
+        gather = self._probes.random_row_s(size, footprint, _BAG, pinned=pinned)
+        copied = self._probes.random_row_s(size, footprint, 1, pinned=pinned) - size * self._written_s
         found = [Curve("gather", size, 0, "huge", gather), Curve("copy", size, 0, "huge", max(copied, gather))]
         return [*found, Curve("read", 0, 0, "huge", gather / size)] if size == max(ROW_BYTES) else found
 

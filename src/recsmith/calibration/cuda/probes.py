@@ -55,13 +55,18 @@ class Probes:
         self._random = np.random.default_rng(seed)
         self._stream = device.stream()
 
-    def random_row_s(self, row_bytes: int, footprint_bytes: int, bag: int) -> float:
-        """Seconds of one multiprocessor for a row of `row_bytes` anywhere in `footprint_bytes`, when all work."""
+    def random_row_s(self, row_bytes: int, footprint_bytes: int, bag: int, *, pinned: bool = False) -> float:
+        """Seconds of one multiprocessor for a row of `row_bytes` anywhere in `footprint_bytes`, when all work.
+
+        Args:
+            pinned: the rows lie in the host's memory.
+        """
         sizes = self._sizes
         rows = max(1, footprint_bytes // row_bytes)
         samples = max(1, sizes.rows // bag)
         with Room(self._device) as room:
-            table = StoredRows(room.take(rows * row_bytes), rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
+            where = room.pin(rows * row_bytes) if pinned else room.take(rows * row_bytes)
+            table = StoredRows(where, rows, row_bytes // _ELEMENT_BYTES, "fp16", row_bytes)
             out = room.take(samples * row_bytes)
             offsets = 0 if bag == 1 else room.put(np.arange(0, samples * bag + 1, bag, dtype=np.int32))
             sets = [
@@ -230,6 +235,13 @@ class Room:
         memory = self._device.allocate(nbytes)
         self._taken.append(memory)
         self._device.fill(memory.address, nbytes, 0)
+        return memory.address
+
+    def pin(self, nbytes: int) -> int:
+        """Cleared memory of the host; its address."""
+        memory = self._device.pinned(nbytes)
+        self._taken.append(memory)
+        memory.array((nbytes,), "uint8")[:] = 0
         return memory.address
 
     def put(self, array: np.ndarray) -> int:

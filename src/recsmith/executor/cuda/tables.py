@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.cost.near import RESERVE_BYTES, near_rows
 from recsmith.kernels.cuda.call import StoredRows, best_offset, best_stride
 from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.spec import CapacityError, FormatError, InputError, Model, Progress, Table, Weights
 
-RESERVE_BYTES = 2 << 30
-"""Of the GPU's memory, left to batches, graphs and dense parts."""
 _COPY_BYTES = 64 << 20
 # Where rows begin behind a multiple of 16, and what is read behind the last one.
 _SPARE_BYTES = 16
@@ -91,22 +90,8 @@ def place_tables(
 
 
 def inside(model: Model, asked: Mapping[str, float], room: int) -> dict[str, int]:
-    """Table name to its rows that lie in the GPU's memory: those with most look-ups a byte, as long as there is room.
-
-    At most one table is cut: the first that does not fit.
-    """
-    found: dict[str, int] = {}
-    cut = False
-    for table in sorted(model.tables, key=lambda t: -asked.get(t.name, 0.0) / room_bytes(t)):
-        if room_bytes(table) <= room:
-            found[table.name] = table.rows
-        elif not cut and room >= part_bytes(table, 1):
-            cut = True
-            found[table.name] = (room - _SPARE_BYTES) // best_stride(table.dim, table.format.dtype)
-        else:
-            continue
-        room -= part_bytes(table, found[table.name])
-    return found
+    """Table name to its rows that lie in the GPU's memory; see `cost.near.near_rows`."""
+    return near_rows(model.tables, asked, room, part_bytes)
 
 
 def order_of(table: Table, ids: NDArray[np.int64] | None) -> NDArray[np.int32] | None:
