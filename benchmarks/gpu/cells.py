@@ -67,6 +67,9 @@ def cells(platform: str) -> Iterator[GpuOptions]:
         yield cell("unbalanced_10m", 2048, 64, ids=law, against=FEW)
         yield cell("criteo_kaggle", 65536, 16, ids=law, against=FEW)
 
+    # What keeping the hottest tables in the L2 is worth where others sweep through it.
+    yield cell("criteo_kaggle", 32768, 128, ids=LAWS[1], against=(), variants=("L2 window",))
+
 
 Key = tuple[str, int, int, str, str, str, str]
 """What tells cells apart: workload, batch, dim, ids, format, interaction, planner."""

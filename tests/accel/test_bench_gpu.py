@@ -1,6 +1,7 @@
 """The look-up benchmark on the emulated GPU: ids, checks, engines and records, but no speed."""
 
 import math
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from emulated import device
 from recsmith.bench import records
 from recsmith.bench.gpu.case import Draw, GpuCase, coprime
 from recsmith.bench.gpu.options import GpuOptions
-from recsmith.bench.gpu.ours import VARIANTS
+from recsmith.bench.gpu.ours import L2_WINDOW, VARIANTS, kept_tables
 from recsmith.bench.gpu.run import run_gpu_lookup
 from recsmith.data import shapes
 from recsmith.spec import InputError, RecsmithError, UnavailableError, UnknownNameError
@@ -46,6 +47,26 @@ def test_a_cell_is_checked_timed_and_recorded(world, law, dtype):
     assert "emulated: seconds say nothing" in record.run.placement
     assert record.bound is None, "nothing is compared with the rate of a copy on a processor"
     assert records.LookupRecord.from_json(record.to_json()) == record
+
+
+def test_the_tables_asked_for_most_stay_in_the_l2_where_that_is_tried(world, monkeypatch):
+    record = run_gpu_lookup(options(workload="mlperf_dlrm_v2", batch=3, variants=(L2_WINDOW,)), world=world)
+    assert [each.engine for each in record.cases] == ["recsmith", f"recsmith[{L2_WINDOW}]"]
+    with closing(case(world, "mlperf_dlrm_v2")) as here:
+        tables = here.stored()
+        bags = {f.table: bag for f, bag in zip(here.shape.model.features, here.bags, strict=True)}
+        nbytes = {name: rows.rows * rows.stride_bytes for name, rows in tables.items()}
+        for room in (sum(nbytes.values()), sum(nbytes.values()) // 3, max(nbytes.values()) // 2):
+            monkeypatch.setattr(type(world.gpu), "keep_l2", lambda self, wanted, room=room: room)
+            window = kept_tables(here)
+            end = window.address + window.nbytes
+            inside = {n for n in tables if window.address <= tables[n].address < end}
+            assert sum(nbytes[name] for name in inside) == window.nbytes <= room
+            assert sum(bags[name] for name in inside) >= max(bags[n] for n in tables if nbytes[n] <= room)
+        assert len(inside) < len(tables)
+        monkeypatch.setattr(type(world.gpu), "keep_l2", lambda self, wanted: 1)
+        with pytest.raises(UnavailableError, match="no table fits the 1 bytes"):
+            kept_tables(here)
 
 
 def test_bags_of_many_ids(world):

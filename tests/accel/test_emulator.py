@@ -1,5 +1,7 @@
 """The emulator finds what is wrong with a kernel: faults planted in the kernels' own text are noticed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from batches import Placed, vectors_of
@@ -14,7 +16,7 @@ from test_resident import CLUSTERS, WAYS
 from recsmith.kernels.cuda import program
 from recsmith.kernels.cuda.driver import DriverError
 from recsmith.kernels.cuda.lookup import lookup
-from recsmith.kernels.cuda.program import Launch
+from recsmith.kernels.cuda.program import Launch, Window
 from recsmith.testing.cases import single
 from recsmith.testing.conformance import agree
 from recsmith.testing.joined import joined_case
@@ -188,6 +190,25 @@ def test_faults_in_clusters_are_noticed(fault, monkeypatch):
     monkeypatch.setenv("RECSMITH_EMULATED_ORDER", "5")
     with pytest.raises((AssertionError, DriverError), match=CLUSTER_FAULTS[fault][1]):
         agree(wanted, *run(wanted, device(), **made)[:2])
+
+
+def test_what_is_to_stay_in_the_l2_must_be_the_devices_and_have_room_there():
+    wanted, gpu = case("WINDOW"), device()
+    placed = Placed(gpu, wanted)
+    address = placed.room(1 << 16)
+
+    def windowed(**window):
+        return lambda placed, vectors, ids: replace(lookup(vectors, ids), window=Window(**window))
+
+    right = windowed(address=address, nbytes=1 << 16)
+    with pytest.raises(DriverError, match="invalid argument"):
+        run(wanted, gpu, make=right)
+    assert gpu.keep_l2(1 << 17) == 1 << 17
+    agree(wanted, *run(wanted, gpu, make=right)[:2])
+    for wrong in ({"address": address, "nbytes": (1 << 16) + 4096}, {"address": address, "nbytes": 0}):
+        with pytest.raises(DriverError, match="invalid argument"):
+            run(wanted, gpu, make=windowed(**wrong))
+    gpu.keep_l2(0)
 
 
 def test_an_argument_of_the_wrong_size_is_refused():

@@ -85,12 +85,27 @@ struct Config {
   unsigned count;
 };
 
+constexpr std::size_t most_l2_bytes = std::size_t{1} << 19;
+std::size_t l2_bytes = 0;  // kept for windows
+
+// Of memory that is to stay in the L2: whether it is the device's, and no more than is kept.
+bool window_of(const Config::Attribute& attribute) {
+  Address start;
+  std::uint64_t nbytes;
+  float share;
+  std::memcpy(&start, attribute.value, 8);
+  std::memcpy(&nbytes, attribute.value + 2, 8);
+  std::memcpy(&share, attribute.value + 4, 4);
+  const bool kept = attribute.value[5] == 2 && attribute.value[6] == 0 && share > 0.0f && share <= 1.0f;
+  return kept && nbytes > 0 && nbytes <= l2_bytes && valid(reinterpret_cast<void*>(start), nbytes);
+}
+
 // Blocks a cluster; 0 where an attribute is none that a launch may have.
 unsigned cluster_of(const Config& config) {
   unsigned cluster = 1;
   for (unsigned at = 0; at < config.count; ++at) {
-    if (config.attributes[at].id != 4) return 0;
-    cluster = config.attributes[at].value[0];
+    if (config.attributes[at].id == 4) cluster = config.attributes[at].value[0];
+    else if (config.attributes[at].id != 1 || !window_of(config.attributes[at])) return 0;
   }
   return cluster <= 16 && config.grid[0] % std::max(cluster, 1u) == 0 ? cluster : 0;
 }
@@ -107,6 +122,7 @@ extern "C" {
 int cuInit(unsigned) { return ok; }
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal == 0 ? ok : invalid; }
 int cuDevicePrimaryCtxRetain(void** context, int) { return *context = &memory, ok; }
+int cuCtxSetLimit(int limit, std::size_t value) { return l2_bytes = value, limit == 6 && value <= most_l2_bytes ? ok : invalid; }
 int cuCtxSetCurrent(void*) { return ok; }
 int cuDeviceGetName(char* name, int room, int) { return std::snprintf(name, room, "emulated GPU"), ok; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {

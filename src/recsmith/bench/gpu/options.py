@@ -21,7 +21,7 @@ class GpuOptions(Record, frozen=True):
         max_bytes: one common row cap, the largest with which the tables take no more; None keeps all rows.
         platform: "cuda" or file of a measured GPU.
         strategies: those the planner may use; those that have kernels when empty.
-        variants: ways of looking up that are timed beside the planned one; see `ours.VARIANTS`.
+        variants: ways of looking up that are timed beside the planned one; see `ours.VARIANTS` and `ours.L2_WINDOW`.
         sets: of ids; as many as outrun the L2 when 0.
         rounds: samples of every engine.
     """

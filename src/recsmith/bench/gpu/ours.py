@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from recsmith import __version__
 from recsmith.executor.cuda.launches import Lookups, Output, expected_bags
 from recsmith.kernels.cuda.call import Ids, StoredRows
 from recsmith.kernels.cuda.gathering import GatherTuning
-from recsmith.kernels.cuda.program import Launch
-from recsmith.spec import Bucket, Plan, UnknownNameError
+from recsmith.kernels.cuda.program import Launch, Window
+from recsmith.spec import Bucket, Plan, UnavailableError, UnknownNameError
 
 from .case import GpuCase
 
@@ -25,6 +27,9 @@ VARIANTS: dict[str, GatherTuning] = {
     "fewer blocks": GatherTuning(blocks_wanted=132),
 }
 """Ways to look up from global memory, by name."""
+L2_WINDOW = "L2 window"
+"""As planned, with the tables that are asked for most in a window of the L2. Room for it is kept aside from all engines
+of the cell, so such a cell is to be compared with one without."""
 
 
 class Ours:
@@ -42,9 +47,11 @@ class Ours:
         cores = {core: at for at, core in enumerate(case.cores)}
         self._lookups = Lookups(model, case.stored(), bags | expected_bags(plan.objective), cores, tuning)
         self._words: list[Any] = []
+        self._window = kept_tables(case) if variant == L2_WINDOW else None
         element = 4 if case.output == "fp32" else 2
         self._output = Output(case.out.data_ptr(), element * case.out.stride(0), case.output)
-        self._launches = [self._of(plan.bucket(case.batch), case.ids(at)) for at in range(case.sets)]
+        made = [self._of(plan.bucket(case.batch), case.ids(at)) for at in range(case.sets)]
+        self._launches = [tuple(replace(launch, window=self._window) for launch in each) for each in made]
         if variant:
             self.name = f"recsmith[{variant}]"
         count = len(self._launches[0])
@@ -79,7 +86,33 @@ class Ours:
         return result
 
     def close(self) -> None:
-        """Nothing of its own."""
+        """Give the L2 back."""
+        if self._window is not None:
+            self._case.world.gpu.keep_l2(0)
+
+
+def kept_tables(case: GpuCase) -> Window:
+    """The tables side by side in memory that are asked for most and fit what the L2 keeps for windows, which is set.
+
+    Raises:
+        UnavailableError: no table fits.
+    """
+    room = case.world.gpu.keep_l2(case.world.l2_bytes)
+    asked: dict[str, float] = defaultdict(float)
+    for feature, bag in zip(case.shape.model.features, case.bags, strict=True):
+        asked[feature.table] += bag
+    tables = sorted(case.stored().items(), key=lambda one: one[1].address)
+    best, window = 0.0, None
+    for first, (_, low) in enumerate(tables):
+        total = 0.0
+        for name, high in tables[first:]:
+            total += asked[name]
+            nbytes = high.address + high.rows * high.stride_bytes - low.address
+            if nbytes <= room and total > best:
+                best, window = total, Window(low.address, nbytes)
+    if window is None:
+        raise UnavailableError("bench", f"no table fits the {room} bytes that the L2 keeps", "Leave the variant out.")
+    return window
 
 
 def engines(case: GpuCase, plan: Plan, variants: Sequence[str]) -> list[Ours]:
@@ -88,7 +121,8 @@ def engines(case: GpuCase, plan: Plan, variants: Sequence[str]) -> list[Ours]:
     Raises:
         UnknownNameError: there is no such variant.
     """
-    unknown = [name for name in variants if name not in VARIANTS]
+    known = (*VARIANTS, L2_WINDOW)
+    unknown = [name for name in variants if name not in known]
     if unknown:
-        raise UnknownNameError("bench", f"there is no variant '{unknown[0]}'", f"Choose from: {', '.join(VARIANTS)}.")
-    return [Ours(case, plan), *(Ours(case, plan, VARIANTS[name], name) for name in variants)]
+        raise UnknownNameError("bench", f"there is no variant '{unknown[0]}'", f"Choose from: {', '.join(known)}.")
+    return [Ours(case, plan), *(Ours(case, plan, VARIANTS.get(name), name) for name in variants)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from .compiler import Compiler, machine_code
 from .driver import (
+    ACCESS_WINDOW,
     ANY_CLUSTER,
     ATTRIBUTES,
     CLUSTER_DIMENSION,
     FUNCTION_ATTRIBUTES,
+    L2_KEPT_LIMIT,
     MAX_SHARED,
+    PERSISTING,
     Driver,
     DriverError,
     LaunchAttribute,
@@ -77,6 +81,18 @@ class Device:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._driver.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value, total.value
+
+    def keep_l2(self, nbytes: int) -> int:
+        """Keep room of the L2 aside for the windows of launches, at most what the GPU allows; 0 gives it back.
+
+        All that runs in this process has the less of it. What it is worth has never been measured.
+
+        Returns:
+            The bytes kept, and the longest window.
+        """
+        granted = min(nbytes, self.attribute("persisting_l2_bytes"), self.attribute("window_bytes"))
+        self._driver.call("cuCtxSetLimit", L2_KEPT_LIMIT, ctypes.c_size_t(granted))
+        return granted
 
     def allocate(self, nbytes: int) -> Memory:
         """Memory on the GPU, aligned to 256 bytes.
@@ -265,12 +281,17 @@ class Function:
         """The configuration and what it points to."""
         self._allow(launch.shared_bytes)
         config = LaunchConfig((launch.grid, 1, 1), (launch.block, 1, 1), launch.shared_bytes, stream)
-        if launch.cluster == 1:
-            return config, None
-        self._driver.call("cuFuncSetAttribute", self._handle, ANY_CLUSTER, 1)
-        attribute = LaunchAttribute(CLUSTER_DIMENSION, 0, (launch.cluster, 1, 1))
-        config.attributes, config.attribute_count = ctypes.pointer(attribute), 1
-        return config, attribute
+        found = []
+        if launch.cluster > 1:
+            self._driver.call("cuFuncSetAttribute", self._handle, ANY_CLUSTER, 1)
+            found.append(LaunchAttribute(CLUSTER_DIMENSION, 0, (launch.cluster, 1, 1)))
+        if launch.window is not None:
+            window = struct.pack("<QQfiiI", launch.window.address, launch.window.nbytes, 1.0, PERSISTING, 0, 0)
+            found.append(LaunchAttribute(ACCESS_WINDOW, 0, struct.unpack("<8I", window)))
+        attributes = (LaunchAttribute * len(found))(*found)
+        if found:
+            config.attributes, config.attribute_count = attributes, len(found)
+        return config, attributes
 
     def _allow(self, shared_bytes: int) -> None:
         if shared_bytes > self._shared_bytes:

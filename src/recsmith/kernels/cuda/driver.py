@@ -12,7 +12,11 @@ from recsmith.spec import CapacityError, RecsmithError, UnavailableError
 _REMEDY = "Install NVIDIA's driver on a machine with one of its GPUs, or plan for 'cuda' from a saved profile."
 _OUT_OF_MEMORY = 2
 _NO_DEVICE = 100
+ACCESS_WINDOW = 1
 CLUSTER_DIMENSION = 4
+PERSISTING = 2
+"""The access property of lines that are let go of last."""
+L2_KEPT_LIMIT = 6
 
 ATTRIBUTES = {
     "clock_khz": 13,

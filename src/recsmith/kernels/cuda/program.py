@@ -42,6 +42,14 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes of the GPU's memory whose lines the L2 lets go of last, as far as it keeps room aside for such."""
+
+    address: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One launch of a program; plain data, so that it can be recorded, repeated and run by an emulator.
 
@@ -51,6 +59,7 @@ class Launch:
         shared_bytes: dynamic shared memory a block.
         arguments: the kernel's one argument, as its bytes. Addresses in it must stay valid until the launch has run.
         cluster: blocks a cluster.
+        window: what it wants to find in the L2; see `Device.keep_l2`.
     """
 
     program: Program
@@ -59,6 +68,7 @@ class Launch:
     arguments: bytes
     shared_bytes: int = 0
     cluster: int = 1
+    window: Window | None = None
 
 
 def source_folder() -> Path:
