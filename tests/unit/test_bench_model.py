@@ -107,7 +107,7 @@ def test_a_lookup_benchmark_is_complete(ids):
 @pytest.mark.slow
 def test_every_case_of_a_grid_is_predicted_and_measured():
     options = prediction.PredictionOptions(
-        ("tenrec_qb_article_guess",), ("uniform", "fixed"), (64,), threads=1, rounds=3, sample_s=2e-4
+        ("tenrec_qb_article_guess",), ("uniform", "fixed"), (64,), threads=1, rounds=3, sample_s=2e-4, rest_s=0.0
     )
     machine = api.platform("cpu")
     record = prediction.run_prediction_bench(options, machine, lambda platform: platform, stored=machine)

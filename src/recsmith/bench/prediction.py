@@ -7,6 +7,7 @@ that changed meanwhile shows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ SHAPES = (
 LAWS = ("uniform", "zipf:1.05", "fixed")
 BATCHES = (128, 512, 2048)
 PLANNERS = ("auto", "symmetric")
+_SPELLS = 3
 
 Measure = Callable[[Platform], Platform]
 
@@ -46,6 +48,7 @@ class PredictionOptions(Record, frozen=True):
 
     Attributes:
         max_bytes: row cap for shapes that would take more.
+        rest_s: between the spells in which a shape's rounds are taken: a shared machine may be slow for seconds.
     """
 
     shapes: tuple[str, ...] = SHAPES
@@ -56,6 +59,7 @@ class PredictionOptions(Record, frozen=True):
     max_bytes: int = 8_000_000_000
     rounds: int = 15
     sample_s: float = 10e-3
+    rest_s: float = 2.0
     seed: int = 0
 
 
@@ -216,12 +220,25 @@ def _cases_of(
             for at, case in enumerate(cases):
                 own = samplers(case.engines, shape, case.workload, case.trial, options, others=len(cases) - 1)
                 timed.update({(at, name): sampler for name, sampler in own.items()})
-            seconds = rounds.interleaved(timed, options.rounds, before_round=pins.apply)
+            seconds = _in_spells(timed, options, pins)
     found = []
     for at, case in enumerate(cases):
         seen = {name: seconds[at, name] for name in case.engines}
         found.append(_case(shape, case, seen, stored))
     return found, str(pins)
+
+
+def _in_spells(
+    timed: Mapping[tuple[int, str], rounds.Sampler], options: PredictionOptions, pins: process.Pins
+) -> dict[tuple[int, str], list[float]]:
+    """All rounds, in `_SPELLS` spells."""
+    seconds: dict[tuple[int, str], list[float]] = {name: [] for name in timed}
+    for spell in range(_SPELLS):
+        time.sleep(options.rest_s if spell else 0.0)
+        share = options.rounds * (spell + 1) // _SPELLS - options.rounds * spell // _SPELLS
+        for name, found in rounds.interleaved(timed, share, before_round=pins.apply).items():
+            seconds[name] += found
+    return seconds
 
 
 def _bound(
