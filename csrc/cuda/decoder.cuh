@@ -23,12 +23,15 @@ struct Hashed {
 
 using Out = Output<OUTPUT, OUTPUT_PIECE>;
 
-// Codes, weights and hidden vectors are multiplied as OPERAND; weights of an output take whole chunks of 64 bytes.
-constexpr int tf32 = 5, element_bytes = OPERAND == fp32 || OPERAND == tf32 ? 4 : 2, chunk = 64 / element_bytes;
+// Codes, weights and hidden vectors are multiplied as OPERAND; weights of an output take whole chunks of 64 bytes. Those of fp8 (e4m3)
+// were divided by a scale of each output, so that the largest is the largest there is.
+constexpr int tf32 = 5, fp8 = 6, element_bytes = OPERAND == fp32 || OPERAND == tf32 ? 4 : OPERAND == fp8 ? 1 : 2;
+constexpr int chunk = 64 / element_bytes;
 
 DEVICE constexpr int up_to(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
 
-// Layer i: widths[i] inputs, widths[i + 1] outputs; its weights [out, in up to whole chunks] and biases [out up to 4] lie at offsets[i].
+// Layer i: widths[i] inputs, widths[i + 1] outputs; its weights [out, in up to whole chunks] and biases [out up to 4], in fp8
+// scales [out up to 4] too, lie one behind the other.
 DEVICE constexpr int width(int at) {
   constexpr int widths[] = {WIDTHS};
   return widths[at];
@@ -37,11 +40,11 @@ DEVICE constexpr int activation(int layer) {
   constexpr int activations[] = {ACTIVATIONS};
   return activations[layer];
 }
-// The hash parameters a, a 2^32 / prime, b come first, each [k up to 64].
-constexpr int hash_bytes = up_to(width(0), 64) * 4;
+// The hash parameters a, a 2^32 / prime, b come first, each [k up to 128].
+constexpr int hash_bytes = up_to(width(0), 128) * 4;
 DEVICE constexpr i64 weights_at(int layer) {
   i64 at = 3 * (i64)hash_bytes;
-  for (int i = 0; i < layer; ++i) at += element_bytes * (i64)width(i + 1) * up_to(width(i), chunk) + 4 * up_to(width(i + 1), 4);
+  for (int i = 0; i < layer; ++i) at += element_bytes * (i64)width(i + 1) * up_to(width(i), chunk) + (OPERAND == fp8 ? 8 : 4) * up_to(width(i + 1), 4);
   return at;
 }
 DEVICE constexpr i64 biases_at(int layer) { return weights_at(layer) + element_bytes * (i64)width(layer + 1) * up_to(width(layer), chunk); }
@@ -57,6 +60,7 @@ DEVICE constexpr int widest_hidden() {
 DEVICE void put_pair(u8* at, float low, float high) {
   if constexpr (OPERAND == fp32) store_shared_raw(at, Raw<8>{{as_word(low), as_word(high)}});
   else if constexpr (OPERAND == tf32) store_shared_raw(at, Raw<8>{{to_tf32(low), to_tf32(high)}});
+  else if constexpr (OPERAND == fp8) store_shared_raw(at, Raw<2>{{to_eighths(low, high)}});
   else store_shared_raw(at, Raw<4>{{OPERAND == fp16 ? to_halves(low, high) : to_bfloats(low, high)}});
 }
 DEVICE float load_float(const u8* at) { return as_float(load_near<4>(at, true).word[0]); }
@@ -107,24 +111,36 @@ DEVICE float activate(int kind, float x) {
   return x;
 }
 
-// What becomes of the sums of outputs j and j + 1: bias, activation and, behind the last layer, the batch norm; zeros for
+// Biases and scales of outputs j and j + 1.
+template <int Layer>
+struct TwoOutputs {
+  float bias[2], scale[2];
+
+  DEVICE TwoOutputs(const Hashed::Feature& feature, int j) {
+    constexpr int out = width(Layer + 1);
+    UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const u8* const own = feature.parameters + biases_at(Layer) + (j + i) * 4;
+      bias[i] = j + i < out ? load_float(own) : 0.0f;
+      scale[i] = OPERAND == fp8 && j + i < out ? load_float(own + up_to(out, 4) * 4) : 1.0f;
+    }
+  }
+};
+
+// What becomes of the sums of outputs j and j + 1: scale, bias, activation and, behind the last layer, the batch norm; zeros for
 // outputs that the layer has not.
 template <int Layer>
-DEVICE void finish(float (&x)[2], const Hashed::Feature& feature, int j, const float (&bias)[2]) {
+DEVICE void finish(float (&x)[2], const Hashed::Feature& feature, int j, const TwoOutputs<Layer>& outputs) {
   constexpr int out = width(Layer + 1);
   UNROLL
   for (int i = 0; i < 2; ++i) {
-    x[i] = j + i < out ? activate(activation(Layer), x[i] + bias[i]) : 0.0f;
+    const float sum = OPERAND == fp8 ? multiply_add(x[i], outputs.scale[i], outputs.bias[i]) : x[i] + outputs.bias[i];
+    x[i] = j + i < out ? activate(activation(Layer), sum) : 0.0f;
     if (Layer + 1 == LAYERS && BATCH_NORM && j + i < out) {
       const u8* const norm = feature.parameters + norm_at() + (j + i) * 4;
       x[i] = multiply_add(x[i], load_float(norm), load_float(norm + up_to(out, 4) * 4));
     }
   }
-}
-template <int Layer>
-DEVICE void load_biases(float (&bias)[2], const Hashed::Feature& feature, int j) {
-  UNROLL
-  for (int i = 0; i < 2; ++i) bias[i] = j + i < width(Layer + 1) ? load_float(feature.parameters + biases_at(Layer) + (j + i) * 4) : 0.0f;
 }
 
 // The rows that a block computes: which feature's, and which of its rows is the first.

@@ -60,6 +60,12 @@ DEVICE float half_low(u32 x) { float y; asm("{.reg .b16 a, b; mov.b32 {a, b}, %1
 DEVICE float half_high(u32 x) { float y; asm("{.reg .b16 a, b; mov.b32 {a, b}, %1; cvt.f32.f16 %0, b;}" : "=f"(y) : "r"(x)); return y; }
 DEVICE u32 to_halves(float low, float high) { u32 y; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y; }
 DEVICE u32 to_bfloats(float low, float high) { u32 y; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y; }
+// Two e4m3 in 16 bits; what is larger than 448 becomes that. From Ada on.
+DEVICE u32 to_eighths(float low, float high) {
+  u16 y;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(y) : "f"(high), "f"(low));
+  return y;
+}
 // A float32 whose lower 13 bits say nothing: to nearest, halves away from zero.
 DEVICE u32 to_tf32(float x) { u32 y; asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x)); return y; }
 

@@ -136,13 +136,12 @@ DEVICE void run_layers(const Share& share) {
     UNROLL
     for (int n = 0; n < tiles; ++n) {
       const int j = column + n * 8 + lane % 4 * 2;
-      float bias[2];
-      load_biases<Layer>(bias, feature, j);
+      const TwoOutputs<Layer> own_outputs(feature, j);
       UNROLL
       for (int half = 0; half < 2; ++half) {
         const int r = row + m * 16 + half * 8 + lane / 4;
         float x[2] = {c[m][n][half * 2], c[m][n][half * 2 + 1]};
-        finish<Layer>(x, feature, j, bias);
+        finish<Layer>(x, feature, j, own_outputs);
         // What lies behind a layer's outputs is zero up to the next layer's last input.
         if constexpr (last) share.write(shared_memory(), r, j, x);
         else if (j < up_to(out, chunk)) put_pair(outputs + r * vector_stride + j * element_bytes, x[0], x[1]);

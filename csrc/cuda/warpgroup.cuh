@@ -5,11 +5,11 @@
 #include "device.cuh"
 
 // Rows of 128 bytes, eight of them a pattern of 1024 aligned bytes in which piece p of row r lies where piece p ^ r would: no two of
-// a column share a bank. One such panel is 64 16-bit elements wide.
+// a column share a bank. One such panel is 64 elements of 16 bits wide, or 128 of 8.
 constexpr int panel_bytes = 128, pattern_bytes = 1024;
 DEVICE int in_panel(int row, int byte) { return row * panel_bytes + (byte ^ row % 8 * 16); }
 
-// Rows from `at` on, of a panel; `at` may be a multiple of 32 bytes beyond the start of a pattern, which names 16 columns.
+// Rows from `at` on, of a panel; `at` may be a multiple of 32 bytes beyond the start of a pattern, which names the columns of one product.
 DEVICE u64 descriptor(const u8* at) {
   constexpr u64 swizzle_128 = 1;
   const u64 start = (window_address(at) & 0x3FFFF) >> 4, between_patterns = pattern_bytes >> 4;
@@ -35,14 +35,20 @@ DEVICE u64 descriptor(const u8* at) {
 #define TILES_16(i) TILES_8(i), TILES_8(i + 8)
 #define TILES_32(i) TILES_16(i), TILES_16(i + 16)
 
-// c[From ..] = left right^T, or more by that with `add`: N columns of bfloat16.
-template <int N, int From, int Tiles>
+// c[From ..] = left right^T, or more by that with `add`: N columns, of 16 bfloat16 or with `Eighths` of 32 e4m3 numbers a row.
+template <bool Eighths, int N, int From, int Tiles>
 DEVICE void multiply_group(float (&c)[Tiles][4], u64 left, u64 right, bool add) {
 #define MULTIPLY(columns, registers, tiles, from, to, how)                                                     \
-  if constexpr (N == columns) {                                                                                \
+  if constexpr (N == columns && !Eighths) {                                                                    \
     asm volatile("{.reg .pred p; setp.ne.b32 p, %" how ", 0;"                                                  \
                  "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" OPERANDS_##registers "}, " \
                  "%" from ", %" to ", p, 1, 1, 0, 0;}"                                                         \
+                 : TILES_##tiles(0) : "l"(left), "l"(right), "r"((int)add));                                   \
+  }                                                                                                            \
+  if constexpr (N == columns && Eighths) {                                                                     \
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %" how ", 0;"                                                  \
+                 "wgmma.mma_async.sync.aligned.m64n" #columns "k32.f32.e4m3.e4m3 {" OPERANDS_##registers "}, " \
+                 "%" from ", %" to ", p, 1, 1;}"                                                               \
                  : TILES_##tiles(0) : "l"(left), "l"(right), "r"((int)add));                                   \
   }
   MULTIPLY(16, 8, 2, "8", "9", "10")
@@ -72,9 +78,9 @@ DEVICE void wait_products(float (&c)[Tiles][4]) {
 #endif
 
 // All columns: the most at a time.
-template <int From, int Tiles>
+template <bool Eighths, int From, int Tiles>
 DEVICE void multiply_rows(float (&c)[Tiles][4], u64 left, const u8* right, bool add) {
   constexpr int most = Tiles - From >= 32 ? 32 : Tiles - From >= 16 ? 16 : Tiles - From >= 8 ? 8 : Tiles - From >= 4 ? 4 : 2;
-  multiply_group<most * 8, From>(c, left, descriptor(right), add);
-  if constexpr (From + most < Tiles) multiply_rows<From + most>(c, left, right + most * 8 * panel_bytes, add);
+  multiply_group<Eighths, most * 8, From>(c, left, descriptor(right), add);
+  if constexpr (From + most < Tiles) multiply_rows<Eighths, From + most>(c, left, right + most * 8 * panel_bytes, add);
 }

@@ -117,7 +117,7 @@ def near(found, wanted, precision="bf16"):
     """A code or a hidden element next to a rounding boundary may fall on its other side, rarely."""
     if precision == "fp32":
         return np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
-    error = np.abs(found - wanted)
+    error = np.abs(found - wanted) / (8 if precision == "fp8" else 1)
     assert found.shape == wanted.shape and error.max(initial=0) < 0.1 and np.median(error) < 1e-3, error.max()
 
 

@@ -9,6 +9,7 @@ from emulated import device
 from msgspec.structs import replace
 
 from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
+from recsmith.reference import eighths
 from recsmith.reference.computed import activate, codes, hash_ids
 from recsmith.spec import CapacityError, Dhe, UnavailableError
 
@@ -54,6 +55,8 @@ def rounded(x, operand):
     """To the nearest number of the operand's format; float32 is compared with the module itself."""
     if operand == "fp32":
         return x.astype(np.float64)
+    if operand == "fp8":
+        return eighths.decoded(eighths.encoded(x))
     if operand == "fp16":
         return x.astype(np.float16).astype(np.float64)
     bits = x.astype(np.float32).view(np.uint32)
@@ -70,7 +73,9 @@ def expected(dhe, dim, ids, seed, operand):
 def expected_rows(dhe, parameters, ids, operand):
     x = rounded(codes(dhe, parameters, ids), operand)
     for layer, activation in enumerate(dhe.activations()):
-        weight = rounded(parameters[f"{layer}.weight"], operand)
+        weight = parameters[f"{layer}.weight"]
+        scale = eighths.scales(weight)[:, None] if operand == "fp8" else np.float32(1)
+        weight = rounded(weight / scale, operand) * scale
         x = activate(activation, x @ weight.T + parameters[f"{layer}.bias"])
         if layer < len(dhe.hidden):
             x = rounded(x, operand)
@@ -84,7 +89,7 @@ def near(found, wanted, operand):
     """A number next to a rounding boundary may fall on its other side: then it is off by one step, rarely."""
     if operand == "fp32":
         return np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
-    step = {"fp16": 2.0**-10, "tf32": 2.0**-10, "bf16": 2.0**-7}[operand]
+    step = {"fp16": 2.0**-10, "tf32": 2.0**-10, "bf16": 2.0**-7, "fp8": 2.0**-4}[operand]
     error = np.abs(found - wanted)
     assert error.max(initial=0) < 4 * step, error.max()
     assert np.median(error) < 0.02 * step if error.size else True

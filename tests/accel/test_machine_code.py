@@ -135,6 +135,11 @@ KERNELS = {
     "decoder tf32 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, operand="tf32"), 255, ("LDSM", 8)),
     "decoder wgmma 1024-128-16": (lambda: decoder(1024, 128, 16, products="wgmma"), 128, ("HGMMA", 4)),
     "decoder wgmma 1024-512-256-128": (lambda: decoder(1024, 512, 256, 128, products="wgmma"), 255, ("HGMMA", 4)),
+    "decoder wgmma fp8 1024-128-16": (
+        lambda: decoder(1024, 128, 16, operand="fp8", products="wgmma"),
+        128,
+        ("QGMMA", 4),
+    ),
     "decoder wgmma by number 2048-512-256-16": (
         lambda: decoder(2048, 512, 256, 16, numbers=1 << 24, products="wgmma"),
         255,

@@ -21,24 +21,26 @@ def _hopper():
 def rows_of(dhe, dim, counts, **more):
     draw = np.random.default_rng(5)
     each = [draw.integers(0, 1 << 40, count) for count in counts]
-    return each, run(dhe, dim, each, operand="bf16", products="wgmma", **more)
+    return each, run(dhe, dim, each, products="wgmma", **more)
 
 
 @pytest.mark.parametrize(
-    ("dhe", "dim", "rows"),
+    ("dhe", "dim", "rows", "operand"),
     [
-        (SMALL, DIM, 128),
-        (WIDE, 7, 64),
-        (WIDE, 7, 128),
-        (replace(SMALL, hidden=()), 72, 64),
-        (replace(SMALL, k=64, transform="gaussian"), 1, 128),
+        (SMALL, DIM, 128, "bf16"),
+        (WIDE, 7, 64, "bf16"),
+        (WIDE, 7, 128, "bf16"),
+        (replace(SMALL, hidden=()), 72, 64, "bf16"),
+        (replace(SMALL, k=64, transform="gaussian"), 1, 128, "bf16"),
+        (replace(SMALL, transform="gaussian"), DIM, 128, "fp8"),
+        (WIDE, 7, 64, "fp8"),
     ],
-    ids=["one hidden layer", "three panels, shared", "three panels", "none hidden", "gaussian"],
+    ids=["a hidden layer", "three panels, shared", "three panels", "none hidden", "gaussian", "e4m3", "e4m3, shared"],
 )
-def test_rows_are_those_of_the_reference(dhe, dim, rows):
-    each, found = rows_of(dhe, dim, (70, 0, 5), rows=rows)
+def test_rows_are_those_of_the_reference(dhe, dim, rows, operand):
+    each, found = rows_of(dhe, dim, (70, 0, 5), rows=rows, operand=operand)
     for seed, ids in enumerate(each):
-        near(found[seed], expected(dhe, dim, ids, seed, "bf16"), "bf16")
+        near(found[seed], expected(dhe, dim, ids, seed, operand), operand)
 
 
 def test_rows_may_be_written_by_number_and_counted_on_the_gpu():
@@ -56,8 +58,10 @@ def test_rows_may_be_written_by_number_and_counted_on_the_gpu():
 
 
 def test_what_the_kernel_cannot_do_is_refused():
-    with pytest.raises(UnavailableError, match="not made in fp32"):
+    with pytest.raises(UnavailableError, match=r"by wgmma are not made in fp32\. Choose from: bf16, fp8"):
         decode(SMALL, DIM, [], operand="fp32", products="wgmma")
+    with pytest.raises(UnavailableError, match="by mma are not made in fp8"):
+        decode(SMALL, DIM, [], operand="fp8")
     with pytest.raises(CapacityError, match="more registers or shared memory"):
         decode(replace(SMALL, hidden=(528,)), DIM, [], products="wgmma")
     with pytest.raises(CapacityError, match="more registers or shared memory"):

@@ -10,6 +10,7 @@ from test_hashed import DIM, run
 from test_wgmma import WIDE
 
 from recsmith.kernels.cuda.driver import DriverError
+from recsmith.reference import eighths
 
 
 def found_with(order, monkeypatch):
@@ -41,7 +42,12 @@ FAULTS = {
         "return shared_memory();",
         "rows",
     ),
-    "codes as they come": ("hashed_wgmma.cu", "in_panel(row, pair * 4)", "row * panel_bytes + pair * 4", "rows"),
+    "codes as they come": (
+        "hashed_wgmma.cu",
+        "in_panel(row, pair * 2 * element_bytes)",
+        "row * panel_bytes + pair * 4",
+        "rows",
+    ),
     "sums that do not begin at zero": ("hashed_wgmma.cu", "at + k > 0", "true", "rows"),
     "stores that are not shown": ("hashed_wgmma.cu", "  show_to_products();\n", "", "what was not shown to it"),
     "sums that are not given over": (
@@ -86,9 +92,31 @@ def test_a_wrong_kernel_is_noticed(fault, monkeypatch):
         found_with("5", monkeypatch)
 
 
+def test_numbers_of_eight_bits_are_rounded_alike():
+    """All codes, what lies between two of them and around it, and what is too large; by torch as well."""
+    text = """extern "C" void round_all(const float* x, unsigned char* bits, float* back, int count) {
+      for (int i = 0; i < count; ++i) bits[i] = to_eighths(x[i], 0), back[i] = eighth_value(to_eighths(0, x[i]) >> 8);
+    }"""
+    codes = eighths.decoded(np.arange(127, dtype=np.uint8)).astype(np.float32)
+    middle = (codes[1:] + codes[:-1]) / 2
+    beside = [np.nextafter(middle, np.float32(at)) for at in (0, 1e9)]
+    x = np.concatenate([codes, middle, *beside, np.float32([1e-9, 464, 500, 1e30])])
+    x = np.concatenate([x, -x])
+    bits, back = np.zeros(len(x), np.uint8), np.zeros(len(x), np.float32)
+    library = ctypes.CDLL(str(build(text, "round_all", kernel=True)))
+    library.round_all(*(ctypes.c_void_p(a.ctypes.data) for a in (x, bits, back)), len(x))
+    np.testing.assert_array_equal(bits, eighths.encoded(x))
+    np.testing.assert_array_equal(back, eighths.decoded(bits))
+    torch = pytest.importorskip("torch")
+    theirs = torch.from_numpy(x).clamp(-448, 448).to(torch.float8_e4m3fn)
+    np.testing.assert_array_equal(theirs.view(torch.uint8).numpy(), bits)
+
+
 def test_descriptors_are_read_as_the_ptx_manual_says():
     """Worked by hand: element [row, k] of 16-bit numbers, rows in the direction of k."""
-    text = """extern "C" unsigned window(u64 descriptor, u32 row, u32 k) { return window_of(descriptor, row, k); }"""
+    text = (
+        """extern "C" unsigned window(u64 descriptor, u32 row, u32 k) { return window_of(descriptor, row, 2 * k); }"""
+    )
     window = ctypes.CDLL(str(build(text, "window", kernel=True))).window
     window.argtypes = (ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint32)
 

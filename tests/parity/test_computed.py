@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 import recsmith
 from recsmith.executor.rows import row_maker
-from recsmith.reference import codes, encode, forward, lookup
+from recsmith.reference import codes, eighths, encode, forward, lookup
+from recsmith.reference.computed import activate
 from recsmith.representations import REPRESENTATIONS, build, hold
 from recsmith.representations.dhe import hashes, settled
 from recsmith.spec import (
@@ -228,3 +229,21 @@ def test_the_precision_of_gpus_is_refused_with_a_remedy():
     table = Table("t0", 10, 4, computed=Dhe(k=32, prime=1009, hidden=(8,)))
     with pytest.raises(UnavailableError, match=r"tf32, in which GPUs alone multiply. Plan it in fp32 or bf16"):
         row_maker(table, build(table, 0), "scalar", "tf32")
+
+
+def test_decoders_in_fp8_round_codes_weights_and_hidden_vectors():
+    """Weights by a scale of each output; a hidden number next to a boundary may fall on its other side."""
+    table = Table("t0", 300, 8, computed=Dhe(k=64, prime=1009, buckets=600, hidden=(24, 16), hidden_activation="mish"))
+    parameters, ids, found = build(table, 3), np.arange(300), np.empty((300, 8), np.float32)
+    row_maker(table, parameters, "scalar", "fp8").write(ids, found)
+    x = codes(table.computed, parameters, ids)
+    for layer, activation in enumerate(table.computed.activations()):
+        weight = parameters[f"{layer}.weight"]
+        scale = eighths.scales(weight)[:, None]
+        weight = eighths.decoded(eighths.encoded(weight / scale)) * scale
+        x = activate(activation, eighths.decoded(eighths.encoded(x)) @ weight.T + parameters[f"{layer}.bias"])
+    error = np.abs(found - x)
+    assert np.median(error) < 1e-6 and error.max() < 0.1
+    exact = np.empty_like(found)
+    row_maker(table, parameters, "scalar").write(ids, exact)
+    assert np.abs(found - exact).max() > 100 * np.median(error)

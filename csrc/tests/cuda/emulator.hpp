@@ -109,6 +109,26 @@ inline u32 to_bfloats(float low, float high) { return bfloat_bits(low) | bfloat_
 
 inline u32 to_tf32(float x) { return (as_word(x) + 0x1000) & ~0x1FFFu; }
 
+// e4m3: one sign, four bits of exponent, three of fraction, no infinity; to nearest, ties to even, at most 448.
+inline float eighth_value(u32 bits) {
+  const int exponent = static_cast<int>(bits >> 3 & 15), fraction = static_cast<int>(bits & 7);
+  if (exponent == 15 && fraction == 7) return NAN;
+  const float size = std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 8), (exponent == 0 ? 1 : exponent) - 10);
+  return (bits & 128) != 0 ? -size : size;
+}
+inline u32 eighth_bits(float x) {
+  const u32 sign = std::signbit(x) ? 128 : 0;
+  if (std::isnan(x)) return 127;
+  const double size = std::min(std::fabs(static_cast<double>(x)), 448.0);
+  if (size == 0) return sign;
+  int exponent;
+  std::frexp(size, &exponent);
+  exponent = std::max(exponent, -5);  // of numbers below 2^-6 as of that
+  const u32 steps = static_cast<u32>(std::nearbyint(std::ldexp(size, 4 - exponent)));  // 8 to 16, or fewer
+  return sign | std::min(126u, steps + static_cast<u32>(exponent + 5) * 8);
+}
+inline u32 to_eighths(float low, float high) { return eighth_bits(low) | eighth_bits(high) << 8; }
+
 inline bool touchable(const char* what, const void* at, std::size_t nbytes) {
   if (reinterpret_cast<std::uintptr_t>(at) % nbytes != 0) return emulated::fail("not aligned", at, nbytes), false;
   if (!emulated::state->request.valid(at, nbytes)) return emulated::fail(what, at, nbytes), false;
@@ -289,20 +309,20 @@ inline void mark_products() {
   for (emulated::Product& product : emulated::state->now->products) product.marked = true;
 }
 
-// Where element [row, k] of a matrix lies whose rows are 16-bit numbers side by side: its first byte, the bytes between groups of
-// eight rows and, without a swizzle, between the two halves of 16 columns; which bits of the address are crossed.
-inline u32 window_of(u64 descriptor, u32 row, u32 k) {
+// Where byte `at` of a row of a matrix lies, whose rows are 32 bytes long: its first byte, the bytes between groups of
+// eight rows and, without a swizzle, between the two halves of a row; which bits of the address are crossed.
+inline u32 window_of(u64 descriptor, u32 row, u32 at) {
   const u32 start = (descriptor & 0x3FFF) << 4, halves = (descriptor >> 16 & 0x3FFF) << 4, groups = (descriptor >> 32 & 0x3FFF) << 4;
   const u32 mode = static_cast<u32>(descriptor >> 62);
   if (descriptor >> 49 & 7) emulated::fail("the base offset of a descriptor is not emulated", nullptr, 0);
-  if (mode == 0) return start + row / 8 * groups + k / 8 * halves + row % 8 * 16 + k % 8 * 2;
+  if (mode == 0) return start + row / 8 * groups + at / 16 * halves + row % 8 * 16 + at % 16;
   const u32 pitch = 256u >> mode, crossed = 8u / (1u << (mode - 1)) - 1;  // 128, 64 or 32 bytes; 7, 3 or 1
-  const u32 linear = start + row / 8 * groups + row % 8 * pitch + k * 2;
+  const u32 linear = start + row / 8 * groups + row % 8 * pitch + at;
   return linear ^ (linear >> 7 & crossed) << 4;
 }
-inline float operand_of(u64 descriptor, u32 row, u32 k) {
+inline float operand_of(u64 descriptor, u32 row, u32 k, bool eighths) {
   emulated::Block& block = *emulated::state->now->block;
-  const i64 offset = static_cast<i64>(window_of(descriptor, row, k)) - (1024 + 128);
+  const i64 offset = static_cast<i64>(window_of(descriptor, row, eighths ? k : k * 2)) - (1024 + 128);
   const char* const at = block.shared.start + offset;
   if (offset < 0 || offset + 2 > emulated::state->request.shared_bytes) {
     emulated::fail("a product reads outside of shared memory", at, 2);
@@ -310,27 +330,31 @@ inline float operand_of(u64 descriptor, u32 row, u32 k) {
   }
   const emulated::Written& written = block.written[offset / 4];
   if (written.at > block.shown[written.thread]) emulated::fail("a product reads what was not shown to it", at, 2);
+  if (eighths) return eighth_value(static_cast<u8>(*at));
   u16 bits;
   std::memcpy(&bits, at, 2);
   return as_float(static_cast<u32>(bits) << 16);
 }
 
 // The sums of one thread: rows lane / 4 and lane / 4 + 8 of its warp's 16, two columns of every eight.
-inline std::vector<double> sums_of(u64 left, u64 right, u32 columns) {
+inline std::vector<double> sums_of(u64 left, u64 right, u32 columns, bool eighths) {
   const u32 first = emulated::state->now->index / 32 % 4 * 16 + emulated::lane() / 4;
   std::vector<double> found;
-  float rows[2][16];
-  for (u32 k = 0; k < 16; ++k) rows[0][k] = operand_of(left, first, k), rows[1][k] = operand_of(left, first + 8, k);
+  const u32 depth = eighths ? 32 : 16;
+  float rows[2][32];
+  for (u32 k = 0; k < depth; ++k) {
+    for (u32 half = 0; half < 2; ++half) rows[half][k] = operand_of(left, first + half * 8, k, eighths);
+  }
   for (u32 at = 0; at < columns / 2; ++at) {
     const u32 column = at / 4 * 8 + emulated::lane() % 4 * 2 + at % 2;
     double total = 0;
-    for (u32 k = 0; k < 16; ++k) total += static_cast<double>(rows[at / 2 % 2][k]) * operand_of(right, column, k);
+    for (u32 k = 0; k < depth; ++k) total += static_cast<double>(rows[at / 2 % 2][k]) * operand_of(right, column, k, eighths);
     found.push_back(total);
   }
   return found;
 }
 
-template <int N, int From, int Tiles>
+template <bool Eighths, int N, int From, int Tiles>
 void multiply_group(float (&c)[Tiles][4], u64 left, u64 right, bool add) {
   static_assert(N % 8 == 0 && N <= 256 && From * 8 + N <= Tiles * 8);
   emulated::Thread& own = *emulated::state->now;
@@ -340,7 +364,7 @@ void multiply_group(float (&c)[Tiles][4], u64 left, u64 right, bool add) {
     emulated::fail("threads of a warp group multiply different matrices", nullptr, 0);
   }
   if (!own.gave_sums) emulated::fail("a product begins before its sums were given over", nullptr, 0);
-  own.products.push_back({left, right, add, false, &c[From][0], sums_of(left, right, N)});
+  own.products.push_back({left, right, add, false, Eighths, &c[From][0], sums_of(left, right, N, Eighths)});
 }
 
 template <int Tiles>
@@ -353,7 +377,7 @@ void wait_products(float (&)[Tiles][4]) {
       left.push_back(product);
       continue;
     }
-    const auto sums = sums_of(product.left, product.right, static_cast<u32>(product.early.size() * 2));
+    const auto sums = sums_of(product.left, product.right, static_cast<u32>(product.early.size() * 2), product.eighths);
     if (std::memcmp(sums.data(), product.early.data(), sums.size() * sizeof(double)) != 0) {
       emulated::fail("what a product reads was written to meanwhile", nullptr, 0);
     }

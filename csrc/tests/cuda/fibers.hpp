@@ -94,7 +94,7 @@ struct Pending {
 // began.
 struct Product {
   std::uint64_t left, right;
-  bool add, marked;
+  bool add, marked, eighths;
   float* sums;
   std::vector<double> early;
 };

@@ -22,8 +22,8 @@ EngineName = Annotated[
 ]
 Resamples = Annotated[int, typer.Option(min=0, help="For the intervals; 0 gives none.")]
 Precision = Annotated[
-    Literal["fp32", "bf16"],
-    typer.Option(help="Of a DHE's products, as of recsmith plan; bf16 rounds as on a GPU."),
+    Literal["fp32", "bf16", "fp8"],
+    typer.Option(help="Of a DHE's products, as of recsmith plan; bf16 and fp8 round as on a GPU."),
 ]
 Limit = Annotated[int, typer.Option(min=0, help="The first so many samples only; 0: all.")]
 

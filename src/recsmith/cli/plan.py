@@ -41,8 +41,8 @@ FoldBytes = Annotated[
     ),
 ]
 Precision = Annotated[
-    Literal["fp32", "tf32", "bf16"],
-    typer.Option(help="Of a DHE's products; bf16 is faster and rounds, tf32 (on GPUs) rounds less."),
+    Literal["fp32", "tf32", "bf16", "fp8"],
+    typer.Option(help="Of a DHE's products; bf16 is faster and rounds, tf32 (on GPUs) rounds less, fp8 (Hopper) more."),
 ]
 
 

@@ -16,6 +16,7 @@ from recsmith.reference.computed import EPSILON, decoder_weight
 from recsmith.spec import DecoderPrecision, Dhe, MixedDimension, QuotientRemainder, Table, UnavailableError
 
 from .codes import room
+from .eighths import EighthLayers
 from .linear import Layers, import_torch, rounded
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def row_maker(table: Table, parameters: Parameters, target: str, precision: Deco
     Args:
         parameters: by their own names.
         target: instruction set of the native part.
-        precision: of a DHE decoder's products; others are float32.
+        precision: of a DHE decoder's products; others are float32. `fp8` only rounds so, which takes longer.
 
     Raises:
         UnavailableError: torch is not installed, or the precision is one of GPUs.
@@ -68,7 +69,7 @@ class DheRows:
     """Codes block by block, decoded while they are in the cache."""
 
     def __init__(
-        self, dhe: Dhe, dim: int, parameters: Parameters, target: str, precision: Literal["fp32", "bf16"]
+        self, dhe: Dhe, dim: int, parameters: Parameters, target: str, precision: Literal["fp32", "bf16", "fp8"]
     ) -> None:
         self._torch = import_torch()
         self._dhe = dhe
@@ -76,12 +77,12 @@ class DheRows:
         self._target = target
         self._a, self._b = (np.ascontiguousarray(parameters[name], np.int64) for name in "ab")
         self._tables = gaussian_tables(dhe) if dhe.transform == "gaussian" else None
-        dtype = "float32" if precision == "fp32" else "bfloat16"
+        dtype = "bfloat16" if precision == "bf16" else "float32"
         layers = [
             (decoder_weight(dhe, parameters, layer, dim), parameters[f"{layer}.bias"], activation)
             for layer, activation in enumerate(dhe.activations())
         ]
-        self._layers = Layers(layers, dtype, BLOCK)
+        self._layers = EighthLayers(layers, BLOCK) if precision == "fp8" else Layers(layers, dtype, BLOCK)
         self._norm = self._scale_and_shift(parameters) if dhe.batch_norm else None
         self._dtype = dtype
 

@@ -173,9 +173,8 @@ class Platform(Record, frozen=True):
         capabilities: what it can do that not all of its kind can ("isa:avx512", "page:huge"), or what sets its
             kind apart: "launched": no core is the caller's, all work is handed over; "hides-latency": a core has
             so many threads that hints to prefetch are of no use; "cluster:8": up to 8 neighbouring cores read each
-            so many threads that hints to prefetch are of no use; "cluster:8": up to 8 neighbouring cores read each
-            other's local memory; "clusters:4x32": in groups of 4, at most 32 groups at a time; "wgmma:128": decoders
-            of computed rows are multiplied by warp groups in blocks of 128 rows, which was found right and faster
+            other's local memory; "clusters:4x32": in groups of 4, at most 32 groups at a time; "wgmma:bf16:128":
+            decoders in bf16 are multiplied by warp groups in blocks of 128 rows, which was found right and faster
             there.
         source: `probed` from the operating system with default speeds, `measured` here, or `datasheet`.
         command: the command that measured it; empty otherwise.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith import __version__
-from recsmith.kernels.cuda.hashed import HashedRows, Products, decode, packed_decoder
+from recsmith.kernels.cuda.hashed import MADE_IN, HashedRows, Operand, Products, decode, packed_decoder
 from recsmith.kernels.cuda.program import Launch
 from recsmith.reference.computed import computed_rows
 from recsmith.representations import build
@@ -29,6 +29,9 @@ _CHECKED = 8
 _TOLERANCE = 0.02
 """Of the largest element: codes, weights and hidden vectors have eight bits."""
 
+_TOLERANCE_OF_EIGHTHS = 0.2
+"""The same of numbers of eight bits."""
+
 
 class GpuDheOptions(Record, frozen=True):
     """One cell.
@@ -36,7 +39,7 @@ class GpuDheOptions(Record, frozen=True):
     Attributes:
         widths: of the decoder: hashes, hidden layers, dim.
         blocks: rows a block of ours, 0 for as many as fit; each is an engine.
-        grouped: the same of ours by products of warp groups (Hopper's); missing where they are wrong.
+        grouped: the same of ours by products of warp groups (Hopper's), in bf16 and fp8; missing where they are wrong.
     """
 
     widths: tuple[int, ...]
@@ -127,19 +130,19 @@ class OurRows:
     op_based = False
     graphable = True
 
-    def __init__(self, case: DheCase, rows: int = 0, products: Products = "mma") -> None:
-        self._case = case
-        said = ([products] if products != "mma" else []) + ([f"{rows} rows"] if rows else [])
+    def __init__(self, case: DheCase, rows: int = 0, products: Products = "mma", operand: Operand = "bf16") -> None:
+        self._case, self._operand = case, operand
+        self.tolerance = _TOLERANCE if operand == "bf16" else _TOLERANCE_OF_EIGHTHS
+        said = ([f"{products} {operand}"] if products != "mma" else []) + ([f"{rows} rows"] if rows else [])
         if said:
             self.name = f"recsmith[{', '.join(said)}]"
         self._kept = [
-            case.world.tensor(packed_decoder(case.dhe, own, case.dim, "bf16"), case.world.torch.uint8)
+            case.world.tensor(packed_decoder(case.dhe, own, case.dim, operand), case.world.torch.uint8)
             for own in case.parameters
         ]
         self._launches = [self._launch(ids, rows, products) for ids in case.ids]
-        self.settings = (
-            f"one launch, bf16 products by {products}, {dict(self._launches[0].program.constants)['ROWS']} rows a block"
-        )
+        chosen = dict(self._launches[0].program.constants)["ROWS"]
+        self.settings = f"one launch, {operand} products by {products}, {chosen} rows a block"
 
     def _launch(self, ids: Any, rows: int, products: Products) -> Launch:
         case, stride = self._case, 2 * self._case.dim
@@ -156,7 +159,7 @@ class OurRows:
             )
             for at in range(case.options.features)
         ]
-        return decode(case.dhe, case.dim, features, operand="bf16", output="bf16", rows=rows, products=products)
+        return decode(case.dhe, case.dim, features, operand=self._operand, output="bf16", rows=rows, products=products)
 
     def call(self, at: int) -> Any:
         """[F, B, E]."""
@@ -258,7 +261,11 @@ def run_gpu_dhe(options: GpuDheOptions, progress: Progress | None = None, world:
     makers: list[tuple[str, Callable[[], Any]]] = [
         ("recsmith", partial(OurRows, case, rows)) for rows in options.blocks
     ]
-    makers += [("wgmma", partial(OurRows, case, rows, "wgmma")) for rows in options.grouped]
+    makers += [
+        ("wgmma", partial(OurRows, case, rows, "wgmma", operand))
+        for operand in MADE_IN["wgmma"]
+        for rows in options.grouped
+    ]
     makers += [(name, partial(RIVALS[name], case)) for name in options.against]
     engines: dict[str, GpuEngine] = {}
     worst: dict[str, float] = {}
@@ -267,7 +274,7 @@ def run_gpu_dhe(options: GpuDheOptions, progress: Progress | None = None, world:
         try:
             engine = make()
             off = _worst(case, engine)
-            if off <= _TOLERANCE:
+            if off <= getattr(engine, "tolerance", _TOLERANCE):
                 recordings[engine.name] = Recording(here, engine, options.sets)
                 engines[engine.name], worst[engine.name] = engine, off
                 continue

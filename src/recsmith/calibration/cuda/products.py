@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsmith.kernels.cuda.device import Device
-from recsmith.kernels.cuda.hashed import GROUPED, HashedRows, Products, decode, group_rows, packed_decoder
+from recsmith.kernels.cuda.hashed import (
+    MADE_IN,
+    HashedRows,
+    Operand,
+    Products,
+    capability,
+    decode,
+    group_rows,
+    packed_decoder,
+)
 from recsmith.kernels.cuda.program import Launch
 from recsmith.reference.computed import computed_rows
 from recsmith.representations import build
@@ -26,8 +35,8 @@ from .probes import Probes, Room, Sizes
 
 WAYS: tuple[Products, ...] = ("mma", "wgmma")
 TIMEOUT_S = 120.0
-SAME = 0.02
-"""Of the largest element: codes, weights and hidden vectors have eight bits."""
+SAME: dict[Operand, float] = {"bf16": 0.02, "fp8": 0.2}
+"""Of the largest element: codes, weights and hidden vectors have eight bits of fraction, or four."""
 FASTER = 0.97
 """Of the other's time, at most: more than chance."""
 _ROUNDS = 3
@@ -39,12 +48,14 @@ class Tried(Record, frozen=True):
     """One decoder, by either products.
 
     Attributes:
+        operand: of warp groups; the others multiply in bf16.
         rows: of a block of warp groups; the kernel has a form for each number.
         off: largest difference between the two, and to float64, over the largest element; None if one is no number.
         mma_s, wgmma_s: of one launch.
     """
 
     widths: tuple[int, ...]
+    operand: Operand
     rows: int
     off: float | None
     mma_s: float
@@ -58,20 +69,20 @@ class Tried(Record, frozen=True):
     @property
     def same(self) -> bool:
         """Whether both make the same rows."""
-        return self.off is not None and self.off <= SAME
+        return self.off is not None and self.off <= SAME[self.operand]
 
     @property
     def note(self) -> str:
         """For the profile."""
-        name, times = "-".join(map(str, self.widths)), f"{self.wgmma_s * 1e6:.1f} us by wgmma, {self.mma_s * 1e6:.1f}"
+        name, way = "-".join(map(str, self.widths)), "wgmma" if self.better else "mma.sync"
+        times = f"{self.wgmma_s * 1e6:.1f} us by wgmma in {self.operand}, {self.mma_s * 1e6:.1f} by mma.sync in bf16"
         off = "no numbers" if self.off is None else f"rows off by {self.off:.2g} of the largest element"
-        way = "wgmma" if self.better else "mma.sync"
-        return f"Decoders {name}: {times} by mma.sync, {'the same rows' if self.same else off}: {way} is chosen."
+        return f"Decoders {name}: {times}, {'the same rows' if self.same else off}: {way} is chosen."
 
 
 def chosen(found: Sequence[Tried]) -> tuple[str, ...]:
     """Capabilities of a platform where these were tried."""
-    return tuple(f"{GROUPED}{one.rows}" for one in found if one.better)
+    return tuple(capability(one.operand, one.rows) for one in found if one.better)
 
 
 def tried(device: Device, sizes: Sizes) -> tuple[Tried, ...]:
@@ -81,7 +92,7 @@ def tried(device: Device, sizes: Sizes) -> tuple[Tried, ...]:
         CapacityError: a decoder is too wide for warp groups.
         DriverError, CompileError: a kernel failed.
     """
-    return tuple(_tried(device, sizes, widths) for widths in sizes.decoders)
+    return tuple(_tried(device, sizes, widths, operand) for widths in sizes.decoders for operand in MADE_IN["wgmma"])
 
 
 def tried_apart(timeout_s: float = TIMEOUT_S) -> tuple[tuple[Tried, ...], str]:
@@ -106,19 +117,20 @@ def main() -> None:
     print(msgspec.json.encode(found).decode())
 
 
-def _tried(device: Device, sizes: Sizes, widths: tuple[int, ...]) -> Tried:
+def _tried(device: Device, sizes: Sizes, widths: tuple[int, ...], grouped: Operand) -> Tried:
     dhe, dim = Dhe(k=widths[0], prime=_PRIME, hidden=widths[1:-1]), widths[-1]
     table = Table("t", sizes.batch, dim, computed=dhe)
     each = [build(table, seed) for seed in range(sizes.features)]
     ids = np.random.default_rng(0).integers(0, _PRIME, (sizes.features, sizes.batch))
     with Room(device) as room:
         ids_at = room.put(ids)
-        packed = [room.put(packed_decoder(dhe, one, dim, "bf16")) for one in each]
         launches: dict[Products, Launch] = {}
         rows: dict[Products, NDArray[np.float64]] = {}
         for way in WAYS:
+            operand: Operand = grouped if way == "wgmma" else "bf16"
+            packed = [room.put(packed_decoder(dhe, one, dim, operand)) for one in each]
             out = room.take(ids.size * dim * 4)
-            launches[way] = _launch(dhe, dim, sizes, ids_at, packed, out, way)
+            launches[way] = _launch(dhe, dim, sizes, ids_at, packed, out, way, operand)
             device.run(launches[way])
             rows[way] = device.fetch(out, (*ids.shape, dim), "float32").astype(np.float64)
         exact = [computed_rows(table, one, own[:_CHECKED]) for one, own in zip(each, ids, strict=True)]
@@ -132,14 +144,17 @@ def _tried(device: Device, sizes: Sizes, widths: tuple[int, ...]) -> Tried:
                 times.append(probes.graph_s([launches[way]]))
     return Tried(
         widths,
-        group_rows(dhe, dim, "bf16"),
+        grouped,
+        group_rows(dhe, dim, grouped),
         off if finite else None,
         median(seconds["mma"]),
         median(seconds["wgmma"]),
     )
 
 
-def _launch(dhe: Dhe, dim: int, sizes: Sizes, ids_at: int, packed: Sequence[int], out: int, way: Products) -> Launch:
+def _launch(
+    dhe: Dhe, dim: int, sizes: Sizes, ids_at: int, packed: Sequence[int], out: int, way: Products, operand: Operand
+) -> Launch:
     each = sizes.batch
     features = [
         HashedRows(
@@ -153,4 +168,4 @@ def _launch(dhe: Dhe, dim: int, sizes: Sizes, ids_at: int, packed: Sequence[int]
         )
         for at, own in enumerate(packed)
     ]
-    return decode(dhe, dim, features, operand="bf16", products=way)
+    return decode(dhe, dim, features, operand=operand, products=way)

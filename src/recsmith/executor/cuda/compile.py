@@ -119,8 +119,8 @@ def _check_clusters(plan: Plan, gpu: Device) -> None:
         )
 
 
-def _grouped(platform: Platform, gpu: Device) -> frozenset[int]:
-    """Rows of blocks in which products of warp groups are taken: where they were tried, right and faster."""
+def _grouped(platform: Platform, gpu: Device) -> frozenset[str]:
+    """Capabilities that say where products of warp groups are taken: where they were tried, right and faster."""
     if gpu.architecture != GROUPED_ON:
         return frozenset()
-    return frozenset(int(each[len(GROUPED) :]) for each in platform.capabilities if each.startswith(GROUPED))
+    return frozenset(each for each in platform.capabilities if each.startswith(GROUPED))

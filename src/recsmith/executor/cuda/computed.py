@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recsmith.kernels.cuda.call import Ids, OutputType, StoredRows, Vectors, best_stride
 from recsmith.kernels.cuda.device import Device, Memory
 from recsmith.kernels.cuda.distinct import Noted, distinct, packed_kept, slots_for
-from recsmith.kernels.cuda.hashed import HashedRows, Products, decode, group_rows, packed_decoder
+from recsmith.kernels.cuda.hashed import HashedRows, Products, capability, decode, group_rows, packed_decoder
 from recsmith.kernels.cuda.program import Launch
 from recsmith.representations import served
 from recsmith.spec import DecoderPrecision, Dhe, Feature, Jagged, Model, Serving, Table, UnavailableError, Weights
@@ -37,7 +37,7 @@ class ComputedTables:
         model: with computed tables, or features that have two vectors.
         dtype: of computed rows.
         profile: table name to distinct ids, most asked first; needed for tables of which the plan keeps rows.
-        grouped: rows of blocks in which products of warp groups are to be taken, see `hashed.GROUPED`.
+        grouped: capabilities that say where products of warp groups are to be taken, see `hashed.GROUPED`.
 
     Raises:
         UnavailableError: there is no kernel for how a table is computed or served.
@@ -52,7 +52,7 @@ class ComputedTables:
         ways: Sequence[Serving],
         dtype: OutputType,
         profile: Mapping[str, NDArray[np.int64]] | None = None,
-        grouped: frozenset[int] = frozenset(),
+        grouped: frozenset[str] = frozenset(),
     ) -> None:
         self._grouped = grouped
         self._device, self._model, self._dtype = device, model, dtype
@@ -143,8 +143,9 @@ class ComputedTables:
 
     def decoding(self, dhe: Dhe, dim: int, rows: Sequence[HashedRows], precision: DecoderPrecision) -> Launch:
         """The launch that computes `rows`."""
-        products: Products = "wgmma" if group_rows(dhe, dim, precision) in self._grouped else "mma"
-        return decode(dhe, dim, rows, operand=precision, output=self._dtype, products=products)
+        return decode(
+            dhe, dim, rows, operand=precision, output=self._dtype, products=self._products(dhe, dim, precision)
+        )
 
     def readers(self, table: Table) -> list[tuple[int, Feature]]:
         """The features of the served model that read `table`: number, and the feature as the model has it."""
@@ -162,7 +163,15 @@ class ComputedTables:
                 problem,
                 "Serve DHE by 'compute', 'cache' or 'materialise'; finish others: recsmith convert --to table.",
             )
+        if self._products(table.computed, table.dim, way.precision) == "mma" and way.precision == "fp8":
+            problem = f"table '{table.name}' is to be computed in fp8, by products that were not found right and faster"
+            remedy = "Measure the GPU (recsmith measure --platform cuda; H100 or H200), or plan in bf16."
+            raise UnavailableError("compile", problem, remedy)
         return self._device.place(packed_decoder(table.computed, weights.of(table.name), table.dim, way.precision))
+
+    def _products(self, dhe: Dhe, dim: int, precision: DecoderPrecision) -> Products:
+        """By warp groups where the platform says so."""
+        return "wgmma" if capability(precision, group_rows(dhe, dim, precision)) in self._grouped else "mma"
 
     def _finished(self, table: Table) -> tuple[StoredRows, Memory]:
         """All rows of a table, computed now."""

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recsmith.reference import eighths
 from recsmith.reference.computed import decoder_weight
 from recsmith.spec import CapacityError, Dhe, UnavailableError
 
@@ -19,21 +20,24 @@ from .call import IndexType, OutputType
 from .gathering import OUTPUTS, Constants, fitting, output_piece
 from .program import Launch, Program
 
-Operand = Literal["fp32", "tf32", "fp16", "bf16"]
+Operand = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 Products = Literal["mma", "wgmma"]
 Parameters = Mapping[str, NDArray[np.generic]]
 
 # The epsilon of torch's batch norm, which the published decoder uses.
 EPSILON = 1e-5
+MADE_IN: dict[Products, tuple[Operand, ...]] = {"mma": ("fp32", "tf32", "fp16", "bf16"), "wgmma": ("bf16", "fp8")}
+"""In which formats products multiply."""
 GROUPED = "wgmma:"
-"""With the rows of a block: the capability of a GPU on which such products of warp groups were right and faster."""
+"""With a format and the rows of a block ("wgmma:bf16:128"): the capability of a GPU on which such products of warp
+groups were right and faster."""
 GROUPED_ON = "sm_90"
 """The architecture that has them."""
 _ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "mish": 3}
 _TRANSFORMS = {"uniform": 0, "gaussian": 1}
 _THREADS = 256
-_OPERANDS: dict[Operand, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "tf32": 5}
-_ELEMENT_BYTES: dict[Operand, int] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
+_OPERANDS: dict[Operand, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "tf32": 5, "fp8": 6}
+_ELEMENT_BYTES: dict[Operand, int] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 _PANEL_BYTES = 128
 _PATTERN_BYTES = 1024
 _CHUNK_BYTES = 64
@@ -81,11 +85,13 @@ def packed_decoder(dhe: Dhe, parameters: Parameters, dim: int, operand: Operand 
     chunk = _CHUNK_BYTES // _ELEMENT_BYTES[operand]
     a, b = (np.asarray(parameters[name], np.uint64) for name in "ab")
     hashes = (a, (a << np.uint64(32)) // np.uint64(dhe.prime), b)
-    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % 64)) for one in hashes]
+    parts: list[NDArray[np.generic]] = [np.pad(one.astype(np.uint32), (0, -dhe.k % 128)) for one in hashes]
     for layer in range(len(dhe.hidden) + 1):
         weight = decoder_weight(dhe, parameters, layer, dim).astype(np.float32)
-        parts.append(_rounded(np.pad(weight, ((0, 0), (0, -weight.shape[1] % chunk))), operand))
-        parts.append(_fours(np.asarray(parameters[f"{layer}.bias"], np.float32)))
+        scale = eighths.scales(weight) if operand == "fp8" else np.ones(len(weight), np.float32)
+        whole = np.pad(weight / scale[:, None], ((0, 0), (0, -weight.shape[1] % chunk)))
+        parts += [_rounded(whole, operand), _fours(np.asarray(parameters[f"{layer}.bias"], np.float32))]
+        parts += [_fours(scale)] if operand == "fp8" else []
     if dhe.batch_norm:
         parts += [_fours(part) for part in _scale_and_shift(parameters)]
     return np.concatenate([np.ascontiguousarray(part).view(np.uint8).reshape(-1) for part in parts])
@@ -110,8 +116,8 @@ def decode(
         operand: as for `packed_decoder`; `fp32` runs on plain cores, the others on tensor cores.
         rows: that a block computes, 32, 64 or 128: more read the weights less often, fewer use more multiprocessors. 0
             takes the most whose sums fit the registers.
-        products: `mma` is there on every GPU since Ampere; `wgmma` on Hopper alone (sm_90), in bf16, for blocks of 64
-            or 128 rows. Both multiply and round the same numbers.
+        products: `mma` is there on every GPU since Ampere; `wgmma` on Hopper alone (sm_90), in bf16 and fp8, for blocks
+            of 64 or 128 rows. Both multiply and round the same numbers.
 
     Raises:
         CapacityError: a layer is wider than registers or shared memory allow, or there are too many features.
@@ -120,10 +126,9 @@ def decode(
     """
     _check_hash(dhe)
     widths = dhe.widths(dim)
-    if products == "wgmma" and operand != "bf16":
-        raise UnavailableError(
-            "decode", f"products of warp groups are not made in {operand}", "Plan in bf16, or use mma."
-        )
+    if operand not in MADE_IN[products]:
+        problem = f"products by {products} are not made in {operand}"
+        raise UnavailableError("decode", problem, f"Choose from: {', '.join(MADE_IN[products])}.")
     shape = _shape(tuple(widths), operand, products)
     chosen = rows or shape.most_rows()
     scattered = any(one.numbers for one in features)
@@ -161,9 +166,14 @@ def decode(
     return Launch(program, blocks, _THREADS, fitting(arguments, len(features)), shared_bytes)
 
 
+def capability(operand: Operand, rows: int) -> str:
+    """What a platform says of which products of warp groups are right and faster in blocks of `rows`."""
+    return f"{GROUPED}{operand}:{rows}"
+
+
 def group_rows(dhe: Dhe, dim: int, operand: Operand) -> int:
     """Rows of a block by products of warp groups; 0 where a decoder cannot be made of them."""
-    return _shape(tuple(dhe.widths(dim)), operand, "wgmma").most_rows() if operand == "bf16" else 0
+    return _shape(tuple(dhe.widths(dim)), operand, "wgmma").most_rows() if operand in MADE_IN["wgmma"] else 0
 
 
 def _check_hash(dhe: Dhe) -> None:
@@ -238,7 +248,7 @@ class _GroupShape(_Shape):
         if rows == 0:
             return 0
         weights = max(self.columns(rows, width) for width in self.widths[1:]) * _PANEL_BYTES
-        hidden = ceil(max(self.widths[1:-1], default=0) / 64) * rows * _PANEL_BYTES
+        hidden = ceil(max(self.widths[1:-1], default=0) * self.element_bytes / _PANEL_BYTES) * rows * _PANEL_BYTES
         return 2 * rows * _PANEL_BYTES + 2 * weights + hidden + rows * 4 + _PATTERN_BYTES
 
 
@@ -256,6 +266,8 @@ def _rounded(values: NDArray[np.float32], operand: Operand) -> NDArray[np.generi
             return (bits + 0x1000) & np.uint32(0xFFFFE000)
         case "fp16":
             return values.astype(np.float16)
+        case "fp8":
+            return eighths.encoded(values)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
