@@ -8,6 +8,6 @@ for tool in memcheck racecheck initcheck synccheck; do
   timeout 75 compute-sanitizer --tool $tool --error-exitcode 9 python3 benchmarks/gpu/smoke.py --small
   echo "$tool of look-ups ended with $?"
   timeout 60 compute-sanitizer --tool $tool --error-exitcode 9 python3 -m pytest -p on_device -p no:cacheprovider -q -k "$few" \
-    tests/accel/test_cuda_interaction.py tests/accel/test_hashed.py tests/accel/test_resident.py
+    tests/accel/test_cuda_interaction.py tests/accel/test_hashed.py tests/accel/test_resident.py tests/accel/test_wgmma.py
   echo "$tool of the other kernels ended with $?"
 done 2>&1 | tee "$OUT/sanitize.log"
