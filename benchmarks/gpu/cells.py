@@ -44,6 +44,9 @@ def cells(platform: str) -> Iterator[GpuOptions]:
     # The same with tables in shared memory where the planner expects a gain; it takes its time for so many cores.
     yield cell("small84_25mb", 2048, 32, planner="greedy", strategies=("gm", "l1"), against=FEW)
     yield cell("unbalanced_10m", 2048, 64, planner="greedy", strategies=("gm", "l1"), against=FEW)
+    # All tables over clusters of eight, beside one launch from device memory.
+    yield cell("small84_25mb", 4096, 32, against=("torch",))
+    yield cell("small84_25mb", 4096, 32, planner="greedy", strategies=("l1x8",), against=())
     for dtype in ("int8", "int4"):
         yield cell("criteo_kaggle", 65536, 128, dtype=dtype, against=("fbgemm",), variants=PLAIN)
         yield cell("mlperf_dlrm_v2", 2048, 128, dtype=dtype, against=("fbgemm",), variants=PLAIN)

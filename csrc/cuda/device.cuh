@@ -212,7 +212,7 @@ DEVICE void multiply_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 // Clusters: blocks that read each other's shared memory, between a barrier of all before the first read and one after the last.
 DEVICE u32 cluster_rank() { u32 x; asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(x)); return x; }
 DEVICE void sync_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
 }
 // The same place in the shared memory of block `rank` of the cluster: an address for `load_cluster` alone.
 DEVICE const u8* in_cluster(const void* at, u32 rank) {

@@ -69,7 +69,8 @@ class Placement(Record, frozen=True):
     """Cores that serve one feature's look-ups in one shard.
 
     Core i of g serves the i-th of g equal parts of `samples`. One core, all samples: the shard is owned.
-    All cores, whole table: it is replicated (symmetric).
+    All cores, whole table: it is replicated (symmetric). Where the strategy has cores keep the shard together, each a
+    part of it, they are whole groups of neighbours (`Platform.groups`).
 
     Attributes:
         reduce: `none`: this placement alone writes the feature's columns. `add`: it yields partial sums,

@@ -5,7 +5,7 @@
 | random rows of device memory, L2, first-level cache | look-ups in a table of that footprint | `gather`, `copy` |
 | random rows of shared memory | owned tables: many look-ups less few, so that bringing them in drops out | the same |
 | random rows of a cluster's shared memory | the same, kept by as many blocks as make the largest cluster | the same |
-| clusters of 2, 4, 8 blocks | asked of the driver: how many run at once | what plans may group |
+| clusters of 2, 4, 8 full blocks | asked of the driver: how many run at once | what plans may group |
 | random rows of pinned host memory, across the bus | look-ups in a table that lies there | the same |
 | writes to device memory and L2 | memory set to a value | `write`, `stream_write` |
 | reads in order | rows of 1024 bytes | `read` |

@@ -70,7 +70,11 @@ def measure(
     has_host = any("host" in core.roles for core in platform.cores)
     more = [name for name, there in (("cluster", together), ("host", has_host)) if there]
     curves = steps.curves(tuple(row_bytes), ("hbm", "l2", "l1", "shared", *more))
-    overheads, bus, clusters = steps.overheads(platform.overheads), steps.bus(), steps.clusters(together)
+    overheads, bus, clusters = (
+        steps.overheads(platform.overheads),
+        steps.bus(),
+        steps.clusters(together, _local_bytes(platform)),
+    )
     # Last: no other kernel was never run before.
     grouped, said = _products(gpu, sizes or Sizes(), apart=device is None)
     memories = tuple(replace(m, curves=merged(m, curves, len(platform.cores))) for m in platform.memories)
@@ -159,10 +163,9 @@ class _Steps:
         trips = max(self._probes.one_row_s() - node, 0.0)
         return Overheads(trips, self._probes.segment_s(), node, self._probes.launch_s())
 
-    def clusters(self, sizes: Sequence[int]) -> tuple[str, ...]:
-        """How many clusters of each size run at once, as capabilities."""
-        kept = self._footprints.shared
-        return tuple(f"clusters:{size}x{self._probes.clusters(kept, size)}" for size in sizes)
+    def clusters(self, sizes: Sequence[int], local_bytes: int) -> tuple[str, ...]:
+        """How many clusters of each size run at once when each block keeps `local_bytes`, as capabilities."""
+        return tuple(f"clusters:{size}x{self._probes.clusters(local_bytes, size)}" for size in sizes)
 
     def bus(self) -> tuple[str, ...]:
         """What a copy across the bus reaches."""
@@ -180,6 +183,10 @@ class _Steps:
         copied = self._probes.random_row_s(size, footprint, 1, pinned=pinned) - size * self._written_s
         found = [Curve("gather", size, 0, "huge", gather), Curve("copy", size, 0, "huge", max(copied, gather))]
         return [*found, Curve("read", 0, 0, "huge", gather / size)] if size == max(ROW_BYTES) else found
+
+
+def _local_bytes(platform: Platform) -> int:
+    return platform.bind(platform.cores[0].id, "local").capacity_bytes
 
 
 def _telling(row_bytes: int) -> int:

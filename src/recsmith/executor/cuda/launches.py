@@ -24,7 +24,7 @@ from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
 from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
 
-from .parts import Part, parts_of, whole
+from .parts import Part, check_stages, parts_of, whole
 from .scratch import Scratch
 
 FAR_BYTES = 4 << 20
@@ -73,8 +73,9 @@ class Lookups:
             scratch: gives memory that stays as long as the launches are run.
 
         Raises:
-            UnavailableError: the plan asks for a data flow that has no CUDA kernel.
+            UnavailableError: the plan asks for a data flow that has no CUDA kernel, or for sums over several stages.
         """
+        check_stages(bucket.stages)
         return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output, scratch))
 
     def joined(self, ids: Ids, bottom: StoredRows, output: Output, *, operand: OutputType, columns: int = 0) -> Launch:

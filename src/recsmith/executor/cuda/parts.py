@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recsmith.kernels.cuda import KEPT_BY
 from recsmith.kernels.cuda.resident import Segment
-from recsmith.spec import Interval, Placement, UnavailableError
+from recsmith.spec import Interval, Placement, Stage, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,23 @@ class Part:
                     for block, span in zip(group, own, strict=True)
                 ]
         return found
+
+
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Return when kept rows that are added up to vectors are all served in one stage.
+
+    Raises:
+        UnavailableError: they are not: each stage would write what it has alone.
+    """
+    adding = [{p.feature for p in stage.placements if p.reduce == "add"} for stage in stages]
+    kept = {p.feature for stage in stages for p in stage.placements if p.strategy in KEPT_BY}
+    several = [name for name, count in Counter(name for own in adding for name in own & kept).items() if count > 1]
+    if several:
+        raise UnavailableError(
+            "compile",
+            f"feature '{several[0]}' keeps rows and adds them up over several stages, which has no CUDA kernel",
+            "Place all of its rows in one stage.",
+        )
 
 
 def parts_of(placements: Sequence[Placement], rows: int) -> list[Part]:
