@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from recsmith import api
-from recsmith.bench import dlrm, first_layer, layer_engines, lookup, model, prediction
+from recsmith.bench import dlrm, first_layer, layer_engines, lookup, model, prediction, process
 from recsmith.bench.engine import NoSettings
 from recsmith.bench.options import LookupOptions
 from recsmith.calibration import folding
@@ -124,6 +124,25 @@ def test_every_case_of_a_grid_is_predicted_and_measured():
     assert record.median_abs_error <= record.p95_abs_error == pytest.approx(record.stored_p95_abs_error)
     assert record.drift.median_ratio == 1
     assert type(record).from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 15, 16])
+def test_all_rounds_are_taken_in_spells_with_rests_between(monkeypatch, rounds):
+    rests, taken = [], {"a": 0, "b": 0}
+
+    def sampler(name):
+        def sample():
+            taken[name] += 1
+            return float(taken[name])
+
+        return sample
+
+    monkeypatch.setattr(prediction.time, "sleep", lambda seconds: rests.append((seconds, taken["a"])))
+    options = prediction.PredictionOptions(rounds=rounds, threads=1, rest_s=7.0)
+    with process.Pins(1) as pins:
+        found = prediction._in_spells({(0, "a"): sampler("a"), (0, "b"): sampler("b")}, options, pins)
+    assert found == {(0, name): [float(at + 1) for at in range(rounds)] for name in "ab"}
+    assert rests == [(0.0, 0), (7.0, rounds // 3), (7.0, 2 * rounds // 3)]
 
 
 def test_drift_names_the_curve_that_changed_most():

@@ -13,11 +13,11 @@ from recsmith.calibration.curves import ROW_BYTES, stored_as, unmixed
 from recsmith.calibration.ground import Ground
 from recsmith.calibration.here import check_here
 from recsmith.calibration.levels import crews, levels, like
-from recsmith.calibration.measure import measure
+from recsmith.calibration.measure import least, measure
 from recsmith.calibration.trial import quartiles, repeat, undisturbed
 from recsmith.platforms import load
 from recsmith.platforms.cpu import probe
-from recsmith.spec import CapacityError, Platform, RowFormat, UnavailableError
+from recsmith.spec import CapacityError, Curve, Platform, RowFormat, UnavailableError
 
 MB = 1 << 20
 
@@ -27,6 +27,12 @@ def latencies(usable: int, inside: float = 25e-9, outside: float = 120e-9, large
     sizes = [int(4 * MB * 2 ** (i / 2)) for i in range(40)]
     found = [(size, min(1.0, usable / size)) for size in sizes if size <= largest]
     return [Step(size, inside * part + outside * (1 - part)) for size, part in found]
+
+
+def test_a_curve_measured_in_a_slow_second_does_not_count():
+    calm = [Curve("gather", size, 1, "huge", seconds) for size, seconds in ((64, 2e-9), (128, 3e-9))]
+    slow = [Curve("gather", size, 1, "huge", seconds) for size, seconds in ((64, 9e-9), (128, 2.9e-9))]
+    assert least(slow, calm) == least(calm, slow) == (calm[0], slow[1])
 
 
 @given(usable=st.integers(12, 200), noise=st.integers(0, 1000))
