@@ -129,6 +129,8 @@ def test_a_profile_that_a_plan_has_no_use_for_is_said(capsys, folder):
         (("plan", "model", "-o", "p.json", "--memory", "1KB"), 6, "plan"),
         (("plan", "model", "-o", "p.json", "--planner", "wishful"), 2, "planner"),
         (("plan", "model", "-o", "p.json", "--strategies", "l7"), 2, "strategy"),
+        (("plan", "model", "-o", "p.json", "--precision", "tf32"), 7, "plan"),
+        (("plan", "model", "-o", "p.json", "--precision", "fp8", "-p", "h200"), 7, "plan"),
         (("plan", "model", "-o", "p.json", "--platform", "abacus"), 2, "platform"),
         (("plan", "model", "-o", "p.json", "--batch", "many"), 3, "plan"),
         (("verify", "model", "-i", "rows.npz", "--against", "model"), 3, "verify"),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from recsmith import api
 from recsmith.cost import COSTS
 from recsmith.cost.fitted import FittedCost
-from recsmith.cost.near import RESERVE_BYTES
+from recsmith.cost.near import RESERVE_BYTES, far_shares
 from recsmith.data import distributions, shapes
 from recsmith.planner.arbitrary import arbitrary
 from recsmith.platforms import load
@@ -19,6 +19,7 @@ from recsmith.platforms.driver import CudaDriver, Device, pcie_link
 from recsmith.platforms.restrict import restrict
 from recsmith.spec import (
     CapacityError,
+    Dhe,
     Feature,
     Model,
     PlanError,
@@ -231,6 +232,9 @@ def test_a_plan_is_made_of_flows_that_the_platform_has_kernels_for_unless_others
     assert list(api.strategies(platform=api.platform("cpu"))) == ["gm", "l1", "gm_ub", "l1_ub"]
     assert list(api.strategies()) == list(STRATEGIES.names()) == ["gm", "l1", "gm_ub", "l1_ub", *together]
     assert list(api.strategies(["l1_ub"], platform)) == ["l1_ub"]
+    for alone in (platform, api.platform("cpu")):
+        with pytest.raises(PlanError, match="strategy 'l1x4' needs 4 neighbouring cores that read each other's memory"):
+            api.strategies(["gm", "l1x4"], alone)
 
 
 def test_owned_tables_gain_where_the_figures_say_so():
@@ -359,6 +363,15 @@ def test_rows_that_a_gpu_has_no_room_for_are_read_across_the_bus():
     roomy = api.plan(*divided_problem(1 << 40), planner="symmetric")
     assert "rows host" not in roomy.predicted[0].total.breakdown and not any("host" in note for note in roomy.notes)
     assert plan.predicted[0].total.seconds > roomy.predicted[0].total.seconds
+
+
+def test_rows_that_are_computed_lie_nowhere():
+    stored = Table("stored", 1_000_000, 16, RowFormat("fp16"))
+    computed = Table("computed", 1 << 31, 16, computed=Dhe(k=8, hidden=(8,)))
+    _, platform, _ = divided_problem(RESERVE_BYTES + stored.nbytes)
+    assert far_shares(platform, (stored, computed), {"stored": 1.0, "computed": 9.0}) == {}
+    _, platform, _ = divided_problem(RESERVE_BYTES + stored.nbytes // 2)
+    assert far_shares(platform, (stored, computed), {"stored": 1.0, "computed": 9.0}) == {"stored": 0.5}
 
 
 def test_more_than_gpu_and_host_hold_is_refused():

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from command_line import recsmith
 from recsmith import api
 from recsmith.representations import build
-from recsmith.spec import Dhe, FormatError, Hybrid, InputError, PlanError, Rows, Select
+from recsmith.spec import Dhe, FormatError, Hybrid, InputError, PlanError, Rows, Select, Serving
 from recsmith.training import loop
 from recsmith.training.recipe import Recipe
 
@@ -166,12 +166,15 @@ def test_the_artifact_evaluates_as_the_module_did(whole):
 def test_an_artifact_is_evaluated_as_it_is_computed(whole):
     """Rounding moves the loss, a little."""
     exact, rounded = (
-        api.evaluate(whole[0], DATA, precision=precision, resamples=0, limit=3000).quality.logloss.value
-        for precision in ("fp32", "bf16")
+        api.evaluate(whole[0], DATA, precision=precision, resamples=0, limit=3000) for precision in ("fp32", "bf16")
     )
-    assert rounded == pytest.approx(exact, rel=0.01) and rounded != exact
-    with pytest.raises(InputError, match="the module computes in fp32"):
-        api.evaluate(whole[0], DATA, engine="torch", precision="bf16")
+    assert (exact.precision, rounded.precision) == ("fp32", "bf16")
+    wanted, found = (each.quality.logloss.value for each in (exact, rounded))
+    assert found == pytest.approx(wanted, rel=0.01) and found != wanted
+    serving = [Serving(table.name) for table in api.load(whole[0])[0].tables if table.computed is not None]
+    for options, problem in (({"engine": "torch"}, "the module computes in fp32"), ({"serving": serving}, "beside")):
+        with pytest.raises(InputError, match=problem):
+            api.evaluate(whole[0], DATA, precision="bf16", **options)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8", "int4"])

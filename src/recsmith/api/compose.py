@@ -109,8 +109,18 @@ def strategies(names: Sequence[str] | None = None, platform: Platform | None = N
 
     Raises:
         UnknownNameError: a name is not on the menu.
+        PlanError: a name was given that needs cores which `platform` does not have.
     """
     chosen = names or STRATEGIES.names()
+    for name in names or ():
+        together = STRATEGIES[name].together
+        if platform is not None and not platform.groups(together):
+            raise PlanError(
+                "plan",
+                f"strategy '{name}' needs {together} neighbouring cores that read each other's memory; "
+                f"'{platform.name}' has none",
+                "Leave it out, or plan for an H100 or H200.",
+            )
     if not names and platform is not None and platform.kind in KERNELS.names():
         kernels = KERNELS[platform.kind]()
         chosen = [name for name in chosen if kernels.supports("gather", name)]

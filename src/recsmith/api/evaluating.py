@@ -14,7 +14,7 @@ from recsmith.data.readers import BadRows, Tally
 from recsmith.data.readers.batches import assemble, rechunk
 from recsmith.data.readers.rows import Rows
 from recsmith.data.store import with_labels
-from recsmith.spec import Batch, DecoderPrecision, InputError, Model, Progress, Record, Serving, Weights, Workload
+from recsmith.spec import Batch, DecoderPrecision, Dhe, InputError, Model, Progress, Record, Serving, Weights, Workload
 from recsmith.training import metrics
 from recsmith.training.metrics import Quality
 
@@ -29,6 +29,7 @@ class Evaluated(Record, frozen=True):
 
     Attributes:
         engine: what predicted.
+        precision: of a DHE's products.
         table_bytes: of all embeddings as they are held.
         bad_rows, first_bad: samples left out, and where and why the first was.
         unseen: feature to ids that its vocabulary lacks.
@@ -42,6 +43,7 @@ class Evaluated(Record, frozen=True):
     first_bad: str
     unseen: dict[str, int]
     quality: Quality
+    precision: DecoderPrecision = "fp32"
 
 
 def evaluate(
@@ -64,17 +66,17 @@ def evaluate(
         engine: `recsmith` serves the model as `predict` does; `torch` runs the module that was trained.
         resamples: for the bootstrap intervals.
         limit: > 0: the first so many samples only.
-        precision: in which rows are computed, where `serving` says nothing.
+        precision: in which a DHE's rows are computed; `serving` says it itself.
         serving, profile: how computed tables are served, as `plan` and `compile` take them.
 
     Raises:
         FormatError, CheckpointError: data or model cannot be read.
-        InputError: a sample is bad and bad rows are errors, or there are none; or torch was asked for other than fp32.
+        InputError: a sample is bad and bad rows are errors, or there are none; or a precision was asked for that
+            nothing of the model, of torch's module, or beside `serving`, is computed in.
     """
     model, weights = load(directory)
-    if engine == "torch" and precision != "fp32":
-        problem = f"rows in {precision} were asked for; the module computes in fp32"
-        raise InputError("evaluate", problem, "Leave out --engine torch.")
+    if precision != "fp32":
+        _check_precision(model, engine, precision, serving)
     ways = serving or tuple(Serving(t.name, precision=precision) for t in model.tables if t.computed is not None)
     source, tally = sources.parse(data), Tally(bad_rows)
     maps = idmaps.mappers(model, weights.files)
@@ -89,7 +91,17 @@ def evaluate(
                 progress("evaluating", tally.samples, limit)
     found = metrics.quality(_joined(scores), _joined(labels), resamples=resamples)
     unseen = dict(tally.unseen)
-    return Evaluated(model.name, data, engine, model.nbytes, tally.skipped, tally.first_bad, unseen, found)
+    return Evaluated(model.name, data, engine, model.nbytes, tally.skipped, tally.first_bad, unseen, found, precision)
+
+
+def _check_precision(model: Model, engine: Engine, precision: DecoderPrecision, serving: Sequence[Serving]) -> None:
+    asked = f"rows in {precision} were asked for"
+    if engine == "torch":
+        raise InputError("evaluate", f"{asked}; the module computes in fp32", "Leave out --engine torch.")
+    if serving:
+        raise InputError("evaluate", f"{asked} beside how tables are served", "Say it in each Serving.")
+    if not any(isinstance(table.computed, Dhe) for table in model.tables):
+        raise InputError("evaluate", f"{asked}; model '{model.name}' has no DHE", "Leave out --precision.")
 
 
 class _Predictor:

@@ -59,7 +59,8 @@ def run(
 
 
 def _render(console: Console, done: Evaluated) -> None:
-    render_quality(console, done.quality, f"{done.model} ({show_bytes(done.table_bytes)}) by {done.engine}")
+    rounded = "" if done.precision == "fp32" else f", rows in {done.precision}"
+    render_quality(console, done.quality, f"{done.model} ({show_bytes(done.table_bytes)}) by {done.engine}{rounded}")
     console.print(f"mean prediction over rate of clicks: {done.quality.calibration:.3f}")
     if done.bad_rows:
         console.print(f"{done.bad_rows} bad rows left out; the first: {done.first_bad}", markup=False)

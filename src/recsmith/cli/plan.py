@@ -72,6 +72,7 @@ def run(
     machine = api.platform(platform)
     if machine.source == "probed":
         out.say("No machine profile given: probed this machine, planning with modelled speeds (recsmith measure).")
+    _check_precision(machine, precision)
     asked = objective(model, workload, batch, pooling)
     ways = _servings(model, machine, asked, memory, precision)
     allowed = names(strategies) or None
@@ -109,3 +110,21 @@ def _servings(
     if memory:
         return api.servings_within(model, machine, asked, parse_bytes(memory), precision=precision)
     return tuple(Serving(table.name, precision=precision) for table in model.tables if table.computed is not None)
+
+
+def _check_precision(machine: Platform, precision: DecoderPrecision) -> None:
+    """Return when the machine multiplies in it, or may.
+
+    Raises:
+        UnavailableError: it does not, or nothing says so.
+    """
+    from recsmith.spec import UnavailableError
+
+    if precision == "tf32" and machine.kind != "cuda":
+        raise UnavailableError("plan", f"'{machine.name}' does not multiply in tf32", "Choose fp32 or bf16.")
+    if precision == "fp8" and not any(each.startswith("wgmma:fp8:") for each in machine.capabilities):
+        raise UnavailableError(
+            "plan",
+            f"nothing says that '{machine.name}' multiplies in fp8, right and faster",
+            "Choose bf16, or measure an H100 or H200 first: recsmith measure --platform cuda.",
+        )

@@ -42,8 +42,10 @@ def near_rows(
 def far_shares(platform: Platform, tables: Sequence[Table], asked: Mapping[str, float]) -> dict[str, float]:
     """Table name to the part of its rows that its `global` memory has no room for; only those that have some.
 
-    Empty where all fit, or where there is no memory beyond.
+    Empty where all fit, or where there is no memory beyond. Computed tables are not counted: their parameters are
+    small, and never lie elsewhere.
     """
+    tables = [table for table in tables if table.computed is None]
     home = _one(platform, "global")
     if home is None or _one(platform, "host") is None or sum(table.nbytes for table in tables) <= _room(home):
         return {}

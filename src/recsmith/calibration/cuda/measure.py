@@ -64,27 +64,32 @@ def measure(
             f"'{platform.machine}' was asked for, and this is '{gpu.name}'",
             "Measure on that machine; its profile can then be used here.",
         )
+    # What was found out before says nothing now.
+    asked = tuple(each for each in platform.capabilities if not each.startswith(("clusters:", GROUPED)))
+    platform = replace(platform, capabilities=asked)
     together = tuple(size for size in (2, 4, 8) if platform.groups(size) and gpu.attribute("clusters"))
     probes = Probes(gpu, len(platform.cores), sizes)
-    steps = _Steps(probes, footprints or Footprints(), budget_s, progress, max(together, default=0))
+    clusters = {size: probes.clusters(_local_bytes(platform), size) for size in together}
+    largest = max((size for size, count in clusters.items() if count), default=0)
+    steps = _Steps(probes, footprints or Footprints(), budget_s, progress, largest)
     has_host = any("host" in core.roles for core in platform.cores)
-    more = [name for name, there in (("cluster", together), ("host", has_host)) if there]
+    more = [name for name, there in (("cluster", largest), ("host", has_host)) if there]
     curves = steps.curves(tuple(row_bytes), ("hbm", "l2", "l1", "shared", *more))
-    overheads, bus, clusters = (
-        steps.overheads(platform.overheads),
-        steps.bus(),
-        steps.clusters(together, _local_bytes(platform)),
-    )
+    overheads, bus = steps.overheads(platform.overheads), steps.bus()
     # Last: no other kernel was never run before.
+    if progress:
+        progress("decoders", 0, 1)
     grouped, said = _products(gpu, sizes or Sizes(), apart=device is None)
+    if progress:
+        progress("decoders", 1, 1)
     memories = tuple(replace(m, curves=merged(m, curves, len(platform.cores))) for m in platform.memories)
     return replace(
         platform,
         memories=memories,
         overheads=overheads,
         capabilities=(
-            *(c for c in platform.capabilities if not c.startswith(("clusters:", GROUPED))),
-            *clusters,
+            *platform.capabilities,
+            *(f"clusters:{size}x{count}" for size, count in clusters.items()),
             *grouped,
         ),
         source="measured",
@@ -162,10 +167,6 @@ class _Steps:
         node = self._probes.node_s()
         trips = max(self._probes.one_row_s() - node, 0.0)
         return Overheads(trips, self._probes.segment_s(), node, self._probes.launch_s())
-
-    def clusters(self, sizes: Sequence[int], local_bytes: int) -> tuple[str, ...]:
-        """How many clusters of each size run at once when each block keeps `local_bytes`, as capabilities."""
-        return tuple(f"clusters:{size}x{self._probes.clusters(local_bytes, size)}" for size in sizes)
 
     def bus(self) -> tuple[str, ...]:
         """What a copy across the bus reaches."""

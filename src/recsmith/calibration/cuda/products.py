@@ -81,8 +81,11 @@ class Tried(Record, frozen=True):
 
 
 def chosen(found: Sequence[Tried]) -> tuple[str, ...]:
-    """Capabilities of a platform where these were tried."""
-    return tuple(capability(one.operand, one.rows) for one in found if one.better)
+    """Capabilities of a platform where these were tried: the forms that did better in every decoder."""
+    forms = {(one.operand, one.rows): True for one in found}
+    for one in found:
+        forms[one.operand, one.rows] &= one.better
+    return tuple(capability(*form) for form, better in forms.items() if better)
 
 
 def tried(device: Device, sizes: Sizes) -> tuple[Tried, ...]:

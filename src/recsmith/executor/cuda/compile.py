@@ -28,6 +28,7 @@ from recsmith.spec.check import check_coverage, check_origin
 from .computed import ComputedTables
 from .executable import CudaExecutable
 from .launches import Lookups, expected_bags
+from .parts import check_stages
 from .prediction import DlrmOnGpu
 from .tables import place_tables
 from .torch_side import ELEMENT, Precision, TorchGpu, TorchSide
@@ -79,6 +80,8 @@ def compile(
     check_coverage(plan, problem)
     gpu = device or Device()
     _check_clusters(plan, gpu)
+    for bucket in plan.buckets:
+        check_stages(bucket.stages)
     if isa not in ("auto", gpu.architecture):
         raise UnavailableError("compile", f"isa '{isa}' was asked for; this GPU is {gpu.architecture}", "Use 'auto'.")
     computed = None

@@ -24,7 +24,7 @@ from recsmith.kernels.cuda.resident import Segment, owners, resident
 from recsmith.kernels.cuda.streamed import streamed
 from recsmith.spec import Bucket, Feature, Model, Objective, Placement, Stage, UnavailableError
 
-from .parts import Part, check_stages, parts_of, whole
+from .parts import Part, parts_of, whole
 from .scratch import Scratch
 
 FAR_BYTES = 4 << 20
@@ -73,9 +73,8 @@ class Lookups:
             scratch: gives memory that stays as long as the launches are run.
 
         Raises:
-            UnavailableError: the plan asks for a data flow that has no CUDA kernel, or for sums over several stages.
+            UnavailableError: the plan asks for a data flow that has no CUDA kernel.
         """
-        check_stages(bucket.stages)
         return tuple(launch for stage in bucket.stages for launch in self._stage(stage, ids, output, scratch))
 
     def joined(self, ids: Ids, bottom: StoredRows, output: Output, *, operand: OutputType, columns: int = 0) -> Launch:
@@ -168,12 +167,14 @@ class Lookups:
         names = {placement.strategy for placement in placements}
         feature = next(f for f in self.model.features if f.name == placements[0].feature)
         unknown = sorted(names - set(FLOWS))
-        only_gm = feature.pooling == "none" or feature.table in self.live or self.tables[feature.table].cut
+        cut = self.tables[feature.table].cut
+        only_gm = feature.pooling == "none" or feature.table in self.live or cut
         if unknown or (names != {"gm"} and only_gm) or ("gm_ub" in names and len(names) > 1):
             flow = unknown[0] if unknown else sorted(names - {"gm"})[0]
             raise UnavailableError(
                 "compile",
-                f"feature '{feature.name}' asks for strategy '{flow}', which has no CUDA kernel for it",
+                f"feature '{feature.name}' asks for strategy '{flow}', which has no CUDA kernel for it"
+                + (", as its table is cut between the GPU's memory and the host's" if cut else ""),
                 "Allow strategy 'gm' (recsmith plan --strategies gm).",
             )
         return next((flow for flow in (*KEPT_BY, "gm_ub") if flow in names), "gm")
