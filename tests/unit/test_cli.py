@@ -117,6 +117,17 @@ def test_a_profile_that_a_plan_has_no_use_for_is_said(capsys, folder):
     assert code == 0 and "the profile was not used" in err
 
 
+def test_cores_are_named_one_by_one_only_where_they_are_few(capsys, folder):
+    plan = folder / "gpu.json"
+    assert recsmith(capsys, "plan", folder / "model", "-p", "h200", "--batch", "64", "-o", plan, "-q")[0] == 0
+    code, out, _ = recsmith(capsys, "explain", plan)
+    assert code == 0 and out.count("sm") < 40
+    cores = Plan.open(plan).predicted[0].core_seconds
+    said = " ".join(out.split())
+    assert f"{len(cores)} cores busy for" in said and f"on average, {max(cores, key=cores.get)} for" in said
+    assert "cores busy for" not in recsmith(capsys, "explain", folder / "plan.json")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "operation"),
     [

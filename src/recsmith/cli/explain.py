@@ -27,6 +27,8 @@ Source = Annotated[Path, typer.Argument(metavar="PLAN", help="Written by `recsmi
 Served = Annotated[
     Path | None, typer.Option("--model", "-m", metavar="DIR", help="Its model: adds bytes, costs and reasons.")
 ]
+_NAMED_CORES = 8
+"""Cores up to which each one's time is shown."""
 _FOLDED = "[bold]Folded into the first top layer[/bold]: longer rows, multiplied beforehand, that are added to the rest"
 
 
@@ -138,10 +140,19 @@ def _rest(console: Console, predictions: Sequence[Predicted], notes: Sequence[st
 
 def _predictions(console: Console, predictions: Sequence[Predicted], of: str = "") -> None:
     for predicted in predictions:
-        busy = ", ".join(f"{core} {show_seconds(seconds)}" for core, seconds in predicted.core_seconds.items())
         bound = f"; lower bound {show_seconds(predicted.lower_bound_s)}" if predicted.lower_bound_s else ""
         total = f"{show_seconds(predicted.total.seconds)} ({mark(predicted.total.source)})"
-        console.print(f"[bold]{plain(predicted.workload)}[/bold]{of}: {total}; {busy}{bound}")
+        console.print(f"[bold]{plain(predicted.workload)}[/bold]{of}: {total}; {_busy(predicted)}{bound}")
+
+
+def _busy(predicted: Predicted) -> str:
+    """Each core's time, or, of more than a few, the busiest's and the mean."""
+    cores = predicted.core_seconds
+    if len(cores) <= _NAMED_CORES:
+        return ", ".join(f"{core} {show_seconds(seconds)}" for core, seconds in cores.items())
+    busiest = max(cores, key=cores.__getitem__)
+    mean = show_seconds(sum(cores.values()) / len(cores))
+    return f"{len(cores)} cores busy for {mean} on average, {busiest} for {show_seconds(cores[busiest])}"
 
 
 def _bucket(console: Console, bucket: Bucket) -> None:
