@@ -247,6 +247,17 @@ def pooled_cases():
     return [case for case in cases if all(f.pooling != "none" for f in case.model.features)]
 
 
+def hot_rows(placement, strategy):
+    """The first half of the rows under `strategy`, the others as they were; all of a table too small to be cut."""
+    table, rows = placement.shard.table, placement.shard.rows
+    if rows < 2:
+        return [replace(placement, strategy=strategy)]
+    return [
+        replace(placement, strategy=strategy, shard=Shard(table, 0, rows // 2), reduce="add"),
+        replace(placement, shard=Shard(table, rows // 2, rows), reduce="add"),
+    ]
+
+
 FLOWS = {
     "kept by all": lambda p: [replace(p, strategy="l1")],
     "kept by one": lambda p: [replace(p, strategy="l1", cores=p.cores[5:6])],
@@ -255,14 +266,7 @@ FLOWS = {
         replace(p, strategy="l1", cores=p.cores[:3], samples=Interval(Fraction(0), Fraction(1, 2))),
         replace(p, strategy="l1", cores=p.cores[3:4], samples=Interval(Fraction(1, 2), Fraction(1))),
     ],
-    "hot rows kept": lambda p: (
-        [replace(p, strategy="l1")]
-        if p.shard.rows < 2
-        else [
-            replace(p, strategy="l1", shard=Shard(p.shard.table, 0, p.shard.rows // 2), reduce="add"),
-            replace(p, shard=Shard(p.shard.table, p.shard.rows // 2, p.shard.rows), reduce="add"),
-        ]
-    ),
+    "hot rows kept": lambda p: hot_rows(p, "l1"),
 }
 
 

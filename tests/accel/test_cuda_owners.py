@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from emulated import device
 from msgspec.structs import replace
-from test_cuda_executor import PLATFORM, replanned
+from test_cuda_executor import PLATFORM, hot_rows, replanned
 
 from recsmith.executor.cuda import compile
 from recsmith.platforms import load
@@ -35,14 +35,7 @@ TOGETHER = restrict(load("h200"), 8)
 
 GROUPS = {
     "all by four": lambda p: [replace(p, strategy="l1x4")],
-    "hot rows by eight": lambda p: (
-        [replace(p, strategy="l1x8")]
-        if p.shard.rows < 2
-        else [
-            replace(p, strategy="l1x8", shard=Shard(p.shard.table, 0, p.shard.rows // 2), reduce="add"),
-            replace(p, shard=Shard(p.shard.table, p.shard.rows // 2, p.shard.rows), reduce="add"),
-        ]
-    ),
+    "hot rows by eight": lambda p: hot_rows(p, "l1x8"),
 }
 
 

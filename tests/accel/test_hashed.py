@@ -171,17 +171,21 @@ def test_hashes_are_exact_up_to_31_bits():
 
 
 def test_rows_may_be_written_by_number_and_counted_on_the_gpu():
+    written_by_number("fp16", rows=32)
+
+
+def written_by_number(operand, **options):
     """70 ids are announced and 40 there are: rows go where their numbers say, and all others stay as they were."""
     gpu, draw = device(), np.random.default_rng(3)
     ids, numbers = draw.integers(0, 1 << 40, 70), draw.permutation(100).astype(np.int32)[:70]
-    packed = packed_decoder(SMALL, parameters_of(SMALL, DIM), DIM, "fp16")
+    packed = packed_decoder(SMALL, parameters_of(SMALL, DIM), DIM, operand)
     arrays = (ids, packed, np.full((100, DIM), 7, np.float32), np.array([9, 40], np.int32), numbers)
     kept = [gpu.place(array) for array in arrays]
     ids_at, parameters, out, counted, numbers_at = (memory.address for memory in kept)
     one = HashedRows(ids_at, 70, parameters, out, DIM * 4, SMALL.prime, SMALL.buckets, counted + 4, numbers_at)
-    gpu.run(decode(SMALL, DIM, [one], operand="fp16", rows=32))
+    gpu.run(decode(SMALL, DIM, [one], operand=operand, **options))
     found = gpu.fetch(out, (100, DIM), "float32")
-    near(found[numbers[:40]], expected(SMALL, DIM, ids[:40], 0, "fp16"), "fp16")
+    near(found[numbers[:40]], expected(SMALL, DIM, ids[:40], 0, operand), operand)
     assert (np.delete(found, numbers[:40], axis=0) == 7).all()
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from emulated import device
 from msgspec.structs import replace
-from test_hashed import DIM, SMALL, expected, near, parameters_of, run
+from test_hashed import DIM, SMALL, expected, near, run, written_by_number
 
-from recsmith.kernels.cuda.hashed import HashedRows, decode, packed_decoder
+from recsmith.kernels.cuda.hashed import decode
 from recsmith.spec import CapacityError, UnavailableError
 
 WIDE = replace(SMALL, k=130, hidden=(136, 24), hidden_activation="mish", last_activation="sigmoid", batch_norm=True)
@@ -44,17 +44,7 @@ def test_rows_are_those_of_the_reference(dhe, dim, rows, operand):
 
 
 def test_rows_may_be_written_by_number_and_counted_on_the_gpu():
-    gpu, draw = device(), np.random.default_rng(3)
-    ids, numbers = draw.integers(0, 1 << 40, 70), draw.permutation(100).astype(np.int32)[:70]
-    packed = packed_decoder(SMALL, parameters_of(SMALL, DIM), DIM, "bf16")
-    arrays = (ids, packed, np.full((100, DIM), 7, np.float32), np.array([9, 40], np.int32), numbers)
-    kept = [gpu.place(array) for array in arrays]
-    ids_at, parameters, out, counted, numbers_at = (memory.address for memory in kept)
-    one = HashedRows(ids_at, 70, parameters, out, DIM * 4, SMALL.prime, SMALL.buckets, counted + 4, numbers_at)
-    gpu.run(decode(SMALL, DIM, [one], operand="bf16", products="wgmma"))
-    found = gpu.fetch(out, (100, DIM), "float32")
-    near(found[numbers[:40]], expected(SMALL, DIM, ids[:40], 0, "bf16"), "bf16")
-    assert (np.delete(found, numbers[:40], axis=0) == 7).all()
+    written_by_number("bf16", products="wgmma")
 
 
 def test_what_the_kernel_cannot_do_is_refused():

@@ -5,6 +5,7 @@ keep a shard together (ours).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsmith.spec import Access, Gather, Ledger, Role, Shard, Table, Work
 from .traffic import row_a_lookup, shard_bytes
 
 
-class _RowByRow:
+class _RowByRow(ABC):
     """Rows come from `source`, one a look-up."""
 
     name: str
@@ -27,9 +28,9 @@ class _RowByRow:
         kept_bytes = self.resident(table, shard).get("local", 0)
         return row_a_lookup(self.source, op, table, shard, samples, access, kept_bytes=kept_bytes)
 
+    @abstractmethod
     def resident(self, table: Table, shard: Shard) -> Mapping[Role, int]:
         """What is kept where."""
-        raise NotImplementedError
 
     def dataflow(
         self,
